@@ -1,0 +1,55 @@
+# Everything people run, and everything CI runs. `make` alone lists it.
+
+PYTHON ?= python3
+UPSTREAM ?=
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+CODE := $(wildcard sidecar tests bench examples)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev ## install everything into .venv (the other targets do it by themselves)
+
+run: $(VENV)/.dev ## run the demo, or the proxy: make run UPSTREAM=http://127.0.0.1:8080 [ARGS=...]
+	@$(BIN)/sidecar $(if $(UPSTREAM),run --upstream $(UPSTREAM),demo) $(ARGS)
+
+test: $(VENV)/.dev ## run the tests: make test [ARGS='-k drain']
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(VENV)/.dev ## lint, formatting and types
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/mypy $(CODE)
+
+format: $(VENV)/.dev ## put the code into the form that `make check` wants
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+bench: $(VENV)/.bench ## measure what a request costs, beside other proxies: make bench [ARGS=...]
+	@$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove .venv, caches and what was built
+	@rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+# The stamps make a second run need no network.
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo 'Installing into $(VENV) (once) ...'
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.dev
+	@$(PIP) install --editable '.[dev,bench]'
+	@touch $@
