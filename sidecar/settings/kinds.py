@@ -1,0 +1,121 @@
+"""Kinds of knobs: how a value is read from text, written back, and described in JSON Schema.
+
+Every source hands in text (a list knob may hand in a list of texts), so that a value means the same in a flag, in
+the environment and in the file. Knows no single knob and no source. Readers raise `ValueError` with one sentence,
+"what is wrong; what to write instead".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Any, Final, NamedTuple
+
+from sidecar.address import parse_listen, parse_upstream
+from sidecar.settings.units import format_duration, format_size, parse_duration, parse_size
+
+_VISIBLE: Final = re.compile(r"[!-~]+")
+
+
+class Kind(NamedTuple):
+    """One kind. `write` gives text that `read` takes; `schema` describes that text or plain YAML value."""
+
+    name: str
+    read: Callable[[str], Any]
+    write: Callable[[Any], str]
+    schema: dict[str, object]
+    many: bool = False
+
+
+def _read_integer(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise ValueError("is not a whole number; write digits only")
+    return int(text)
+
+
+def _read_switch(text: str) -> bool:
+    if text.lower() in ("true", "yes", "on", "1"):
+        return True
+    if text.lower() in ("false", "no", "off", "0"):
+        return False
+    raise ValueError("is neither true nor false; write true or false")
+
+
+def _write_switch(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _read_upstream(text: str) -> str:
+    return str(parse_upstream(text))
+
+
+def _read_listen(text: str) -> str:
+    return str(parse_listen(text))
+
+
+def _read_network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        pass
+    try:
+        nearest = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("is not a network; write it like 10.0.0.0/8 or fd00::/8, or a single address") from None
+    raise ValueError(f"has bits set behind its prefix; write {nearest}")
+
+
+def _read_path(text: str) -> str:
+    if not text.startswith("/") or not _VISIBLE.fullmatch(text) or "#" in text:
+        raise ValueError("is not a request path; write it like /healthz")
+    return text
+
+
+def _read_optional_path(text: str) -> str:
+    return _read_path(text) if text else ""
+
+
+def _read_secret(text: str) -> str:
+    if text and not _VISIBLE.fullmatch(text):
+        raise ValueError("holds characters that a header cannot carry; use visible ASCII without spaces")
+    return text
+
+
+def _read_prefix(text: str) -> str:
+    # An empty prefix would match everybody.
+    if not text:
+        raise ValueError("is empty and would match every client; leave it out")
+    return text
+
+
+def choice(*options: str) -> Kind:
+    """The kind of a knob that takes one of a few words."""
+
+    def read(text: str) -> str:
+        if text not in options:
+            raise ValueError(f"is not one of the choices; write {', '.join(options[:-1])} or {options[-1]}")
+        return text
+
+    return Kind("|".join(options), read, str, {"type": "string", "enum": list(options)})
+
+
+def _many(name: str, read: Callable[[str], str]) -> Kind:
+    return Kind(name, read, str, {"type": "array", "items": {"type": "string"}}, many=True)
+
+
+_DURATION_TEXT: Final = r"^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$"
+_SIZE_TEXT: Final = r"^[0-9]+(KiB|MiB|GiB)?$"
+
+DURATION: Final = Kind("duration", parse_duration, format_duration, {"type": "string", "pattern": _DURATION_TEXT})
+SIZE: Final = Kind("size", parse_size, format_size, {"type": ["string", "integer"], "pattern": _SIZE_TEXT})
+INTEGER: Final = Kind("number", _read_integer, str, {"type": "integer"})
+SWITCH: Final = Kind("true|false", _read_switch, _write_switch, {"type": "boolean"})
+UPSTREAM: Final = Kind("URL", _read_upstream, str, {"type": "string", "pattern": "^(http|unix):"})
+LISTEN: Final = Kind("address", _read_listen, str, {"type": "string"})
+PATH: Final = Kind("path", _read_optional_path, str, {"type": "string", "pattern": "^(/.*)?$"})
+FILE: Final = Kind("file", str, str, {"type": "string"})
+SECRET: Final = Kind("secret", _read_secret, str, {"type": "string", "writeOnly": True})
+NETWORKS: Final = _many("networks", _read_network)
+PATHS: Final = _many("paths", _read_path)
+PREFIXES: Final = _many("prefixes", _read_prefix)

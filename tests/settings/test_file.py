@@ -1,0 +1,87 @@
+"""The settings file: YAML whose scalars mean what they say, and its mistakes with their lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.settings import Settings, SettingsError, load
+
+
+def loaded(tmp_path: Path, text: str | bytes) -> Settings:
+    """The settings of a file with this text and an upstream."""
+    file = tmp_path / "sidecar.yaml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load({"upstream": "http://app:1"}, {}, file).settings
+
+
+def problems(tmp_path: Path, text: str | bytes) -> list[str]:
+    """What is said about such a file, the file's path left out."""
+    with pytest.raises(SettingsError) as caught:
+        loaded(tmp_path, text)
+    file = f"file {tmp_path}/sidecar.yaml "
+    return [str(problem).replace(file, "").replace(f"{tmp_path}/", "") for problem in caught.value.problems]
+
+
+def test_scalars_mean_what_they_say(tmp_path: Path) -> None:
+    """`off`, `0123` and `no` are texts, where YAML 1.1 sees false, 83 and false."""
+    settings = loaded(tmp_path, "log: {access: off, query: no}\nadmin: {token: 0123}\n")
+    assert settings.log.access == "off"
+    assert settings.log.query is False
+    assert settings.admin.token == "0123"
+
+
+def test_an_empty_file_or_section_changes_nothing(tmp_path: Path) -> None:
+    """A file or a section of which everything is commented out is no mistake."""
+    assert loaded(tmp_path, "") == loaded(tmp_path, "timeouts:\n  # request: 5s\npool: ~\n")
+
+
+def test_quoting_makes_no_difference(tmp_path: Path) -> None:
+    """Numbers may be quoted, as templates like to do."""
+    assert loaded(tmp_path, 'pool: {max_connections: "7"}\n').pool.max_connections == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("log:\n  level: info\n  level: debug\n", "log.level: is given twice (first in line 2); keep one [line 3]"),
+        ("pool: {}\nhttp: {}\npool: {}\n", "pool: is given twice (first in line 1); keep one [line 3]"),
+        ("request: 5s\n", "request: is not a setting; did you mean timeouts.request? [line 1]"),
+        ("timeout: {}\n", "timeout: is not a setting; did you mean timeouts? [line 1]"),
+        (
+            "pool:\n  max-connections: 5\n",
+            "pool.max-connections: is not a setting; did you mean pool.max_connections? [line 2]",
+        ),
+        ("zzz: 1\n", "zzz: is not a setting; remove it, or see `sidecar config template` [line 1]"),
+        ("timeouts: 5s\n", "timeouts: 5s: holds one value, not keys; write lines of the form key: value [line 1]"),
+        ("timeouts: [5s]\n", "timeouts: […]: is a list; write lines of the form key: value [line 1]"),
+        ("log:\n  level:\n", "log.level: has no value; give one, or remove the line for the default [line 2]"),
+        ("log: {level: [info, debug]}\n", "log.level: info,debug: is a list; write a single value [line 1]"),
+        ("log: {level: {a: b}}\n", "log.level: …: holds more than plain values; write it in one line [line 1]"),
+    ],
+)
+def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, wrong: str) -> None:
+    """A mistake of form is told with its path, its line and what to do."""
+    assert problems(tmp_path, text) == [wrong]
+
+
+def test_a_file_that_is_not_yaml_is_named_with_its_line(tmp_path: Path) -> None:
+    """A syntax error is one problem with its line, and nothing is said of what could not be read."""
+    (problem,) = problems(tmp_path, "log:\n  level: [info\nlisten: x\n")
+    assert problem.startswith("sidecar.yaml: is not YAML: ")
+    assert problem.endswith("[line 3]")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: \x00"])
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Bytes that are no text are one problem."""
+    assert len(problems(tmp_path, content)) == 1
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """A file that cannot be read is one problem, with the system's reason."""
+    with pytest.raises(SettingsError) as caught:
+        load({}, {}, tmp_path / "none.yaml")
+    (problem,) = caught.value.problems
+    assert "none.yaml: cannot be read: No such file or directory; check the path" in str(problem)
