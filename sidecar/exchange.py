@@ -1,0 +1,246 @@
+"""The nouns of a request's way: Request, Response, Body, Sink, Exchange, Outcome.
+
+Both wire protocols speak these to the stack, which does not know which one it serves. Nothing here does I/O or knows
+a wire format; times are seconds of one monotonic clock.
+
+A body flows from a source (`Body`) into a `Sink` by plain calls, no task in between. The source keeps what arrives
+before a sink is attached, within its window, and stops reading from its peer while paused:
+
+    source.attach(sink) → sink.data(…)* → sink.end(trailers) | sink.abort(error)
+    sink's peer is full → source.pause() … source.resume()
+    nobody wants it     → source.cancel()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import Final, NamedTuple, Protocol
+
+from sidecar.errors import UPSTREAM, SidecarError
+from sidecar.headers import Headers
+
+# A piece of a body. A view is good during the call only: who keeps it keeps a copy.
+Data = bytes | memoryview
+
+
+class Flow(Protocol):
+    """The valve of a body, for the one who takes it."""
+
+    def pause(self) -> None:
+        """Stop reading from the peer."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    def cancel(self) -> None:
+        """The body is not wanted (any more): nothing more is delivered. Safe to call at any time."""
+
+
+class Sink(Protocol):
+    """Where a body flows to. The calls are synchronous and never raise; after `end` or `abort` none follows."""
+
+    source: Flow | None  # set by whoever flows into it
+
+    def data(self, data: Data, raw: bytes | None) -> None:
+        """Take a piece. `raw` is the same payload still in chunked coding, where it came so and may go out so.
+
+        With `raw` the piece may hold no payload yet (a size line alone), and a chunk may span pieces: pieces with
+        `raw` only follow each other, or begin and end at a chunk's boundary.
+        """
+
+    def holds(self) -> bool:
+        """Whether a piece that it was given may still be referred to."""
+
+    def end(self, trailers: bytes) -> None:
+        """The body is complete. `trailers` is a header block (lines with CRLF), empty as a rule."""
+
+    def abort(self, error: SidecarError) -> None:
+        """The body was cut: what has been passed on must not come to look complete."""
+
+
+class Body(Flow, Protocol):
+    """A body as it arrives."""
+
+    @property
+    def length(self) -> int | None:
+        """Payload bytes in all, or None where only the end will tell."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last byte has arrived (not: has been passed on)."""
+
+    def attach(self, sink: Sink) -> None:
+        """Let it flow into `sink`, once. What has arrived already is delivered before this returns."""
+
+
+class FixedBody:
+    """A body that is here already: none at all, or one of our own answers."""
+
+    complete = True
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.length = len(content)
+        self.content = content
+
+    def attach(self, sink: Sink) -> None:
+        if self.content:
+            sink.data(self.content, None)
+        sink.end(b"")
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+    def cancel(self) -> None:
+        pass
+
+
+EMPTY: Final = FixedBody()
+
+
+class Request:
+    """A request as the stack sees it: end-to-end headers only, framing already decided.
+
+    `target` is in origin form (or `*`), `path` the same without its query, as text. `upgrade` is the protocol asked
+    for, when the client may have a tunnel. `accepts_trailers` says that it sent `TE: trailers`.
+    """
+
+    # Of a request's many facts few are not as usual: those live here until they are set.
+    upgrade: bytes = b""
+    accepts_trailers = False
+
+    def __init__(self, method: str, target: bytes, headers: Headers, body: Body = EMPTY) -> None:
+        self.method = method
+        self.target = target
+        self.path = (target.partition(b"?")[0] if b"?" in target else target).decode("ascii", "replace")
+        self.headers = headers
+        self.body = body
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether sending it twice is as good as once: by method, or by the client's `Idempotency-Key`."""
+        return self.method in IDEMPOTENT_METHODS or self.headers.get(b"idempotency-key") is not None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path}>"
+
+
+IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+
+class Response:
+    """A response head with the body behind it. `tunnel`, on a 101, takes what the client sends from now on."""
+
+    tunnel: Sink | None = None
+    arrived = 0.0  # when its head was received; 0 where it is our own
+
+    def __init__(self, status: int, phrase: bytes, headers: Headers, body: Body = EMPTY) -> None:
+        self.status = status
+        self.phrase = phrase
+        self.headers = headers
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+class Outcome(NamedTuple):
+    """How one attempt ended at its response head. Read by metrics, health and log; derived once.
+
+    `status` is 0 where `error` is set. `sent` says whether a request byte was handed to a connection; `elapsed` is
+    seconds from the attempt's start.
+    """
+
+    status: int
+    error: SidecarError | None
+    sent: bool
+    elapsed: float
+
+
+class Timer(Protocol):
+    """The one timer of an exchange; it fires no later than the earliest time it was given."""
+
+    def at_latest(self, due: float) -> None:
+        """See to it that the exchange is looked at by `due`."""
+
+
+Settle = Callable[["Exchange", float], None]
+Handler = Callable[["Exchange"], Awaitable[Response]]
+
+
+class Exchange:
+    """One request, its answer, and what is known of both: the life of a row in the access log.
+
+    Whoever takes something for the exchange (a place, a count) registers its release with `on_settled`; releases run
+    exactly once and synchronously when the body has ended, was cut, or the client has gone, whatever became of tasks.
+    """
+
+    whole: float | None = None  # when the request's last byte arrived
+    timeout = inf  # seconds from `whole` to the response head
+    deadline = inf  # absolute; the earliest of all
+    client_deadline = inf  # absolute, what the client itself said; bounds the body too
+    abandoned: SidecarError | None = None  # why the stack was cancelled
+    forwarded = b""  # header lines the upstream gets on top of the request's own
+    fresh = False  # the next attempt is to use a new connection
+    inform: Callable[[Response], None] | None = None  # passes a 1xx to the client
+    answered: float | None = None  # when the response head was handed to the client
+    status = 0  # what the client was told; 0 while nothing was
+    reason = UPSTREAM
+    close = False  # the answer is the connection's last
+    observed = True  # counted in the request metrics (probes are not)
+    attempts = 0
+    upstream = ""
+    upstream_wait = 0.0  # seconds waited for the upstream, all attempts
+    client_wait = 0.0  # seconds waited for the client
+    bytes_in = 0  # payload bytes of the request's body
+    bytes_out = 0  # payload bytes of the response's body
+
+    def __init__(self, request: Request, request_id: bytes, client: str, started: float, timer: Timer) -> None:
+        self.request = request
+        self.id = request_id
+        self.client = client
+        self.started = started  # the head's first byte
+        self.timer = timer
+        self._settled: list[Settle] | None = []
+
+    def on_settled(self, release: Settle) -> None:
+        """Have `release(exchange, now)` called when the exchange ends; last registered, first called."""
+        if self._settled is None:
+            raise RuntimeError(f"{self!r} has ended")
+        self._settled.append(release)
+
+    def settle(self, now: float) -> None:
+        """The exchange has ended. Only the first call counts."""
+        releases, self._settled = self._settled, None
+        if releases:
+            for release in reversed(releases):
+                release(self, now)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the exchange has ended."""
+        return self._settled is None
+
+    def received(self, now: float) -> None:
+        """The request has come in whole: from here its overall timeout counts."""
+        self.whole = now
+        if self.timeout != inf:
+            self.limit(now + self.timeout)
+
+    def overhead(self, now: float) -> float:
+        """Seconds up to `now` that the sidecar itself took: all that was not waiting for either side."""
+        own = now - self.started - self.upstream_wait - self.client_wait
+        return own if own > 0.0 else 0.0
+
+    def limit(self, due: float) -> None:
+        """Let no answer come later than `due`; an earlier limit stays."""
+        if due < self.deadline:
+            self.deadline = due
+            self.timer.at_latest(due)
+
+    def __repr__(self) -> str:
+        state = "settled" if self.settled else "answering" if self.answered is not None else "waiting"
+        return f"<Exchange {self.id.decode('ascii', 'replace')} {self.request!r} {state}>"
