@@ -1,0 +1,136 @@
+"""Finds the boundaries in a chunked body (RFC 9112 section 7.1). Sans-I/O: bytes in, pieces out.
+
+A size line is believed only when it has arrived whole and has one reading: hexadecimal digits, an extension at most.
+Bytes are passed on as they came where that is safe (`raw`); a chunk with an extension is passed as payload only, so
+that the next hop never sees what we have not understood.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+from typing import Final
+
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})([ \t]*;[\t -~]*)?\r\n")
+_TRAILER_LINES: Final = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*\r\n)*")
+_LONGEST_SIZE_LINE: Final = 256
+_MOST_TRAILERS: Final = 8192
+
+Piece = tuple[bytes, bytes | None]
+
+
+class ChunkError(Exception):
+    """The body's framing cannot be believed."""
+
+
+class _Expect(Enum):
+    SIZE = auto()
+    PAYLOAD = auto()
+    CRLF = auto()
+    TRAILERS = auto()
+    NOTHING = auto()
+
+
+class ChunkScanner:
+    """One chunked body. After `done`, `rest` holds the bytes behind it and `trailers` its trailer lines."""
+
+    __slots__ = ("_expect", "_held", "_left", "_plain", "rest", "trailers")
+
+    def __init__(self) -> None:
+        self._expect = _Expect.SIZE
+        self._held = b""  # a line that has not arrived whole
+        self._left = 0  # payload bytes of this chunk still to come
+        self._plain = True  # this chunk's size line was bare: its bytes may go out as they came
+        self.trailers = b""
+        self.rest = b""
+
+    @property
+    def done(self) -> bool:
+        """Whether the body's end has been seen."""
+        return self._expect is _Expect.NOTHING
+
+    def feed(self, data: bytes) -> list[Piece]:
+        """Take what arrived; give the pieces (payload, raw or None) that may be passed on. Raises ChunkError."""
+        if self._expect is _Expect.PAYLOAD and len(data) < self._left:
+            self._left -= len(data)
+            return [(data, data if self._plain else None)]
+        if self._held:
+            data, self._held = self._held + data, b""
+        pieces: list[Piece] = []
+        payload: list[bytes] = []
+        start = position = 0  # `start`: where the piece begins that is being gathered
+        while True:
+            if self._expect is _Expect.PAYLOAD:
+                part = data[position : position + self._left]
+                if part:
+                    payload.append(part)
+                position += len(part)
+                self._left -= len(part)
+                if self._left:
+                    break
+                self._expect = _Expect.CRLF
+            elif self._expect is _Expect.CRLF:
+                if data[position : position + 2] != b"\r\n":
+                    if not b"\r\n".startswith(data[position:]):
+                        raise ChunkError("a chunk is longer than its size")
+                    break
+                position += 2
+                self._expect = _Expect.SIZE
+            elif self._expect is _Expect.SIZE:
+                line = _SIZE_LINE.match(data, position)
+                if line is None:
+                    _check_incomplete(data[position:])
+                    break
+                if line.end() - position > _LONGEST_SIZE_LINE:
+                    raise ChunkError(f"a size line of more than {_LONGEST_SIZE_LINE} bytes")
+                plain = line[2] is None
+                self._left = int(line[1], 16)
+                if not self._left or plain is not self._plain:
+                    _close_piece(pieces, payload, data[start:position], plain=self._plain)
+                    start, payload = position, []
+                self._plain = plain
+                position = line.end()
+                self._expect = _Expect.PAYLOAD if self._left else _Expect.TRAILERS
+            else:
+                self._end(data, position)
+                return pieces
+        self._held = b"" if self._expect is _Expect.PAYLOAD else data[position:]
+        _close_piece(pieces, payload, data[start:position], plain=self._plain)
+        return pieces
+
+    def _end(self, data: bytes, position: int) -> None:
+        """Behind the last chunk's size line: the trailers, then the rest."""
+        if data.startswith(b"\r\n", position):
+            end = position
+        else:
+            found = data.find(b"\r\n\r\n", position)
+            if (found if found >= 0 else len(data)) - position > _MOST_TRAILERS:
+                raise ChunkError(f"trailers of more than {_MOST_TRAILERS} bytes")
+            if found < 0:
+                self._held = data[position:]
+                return
+            end = found + 2
+        lines = data[position:end]
+        if not _TRAILER_LINES.fullmatch(lines):
+            raise ChunkError("malformed trailers")
+        self.trailers = lines
+        self.rest = data[end + 2 :]
+        self._expect = _Expect.NOTHING
+
+
+def _close_piece(pieces: list[Piece], payload: list[bytes], raw: bytes, *, plain: bool) -> None:
+    """Append what was gathered, if anything was."""
+    if plain:
+        if raw:
+            pieces.append((payload[0] if len(payload) == 1 else b"".join(payload), raw))
+    elif payload:
+        pieces.append((b"".join(payload), None))
+
+
+def _check_incomplete(line: bytes) -> None:
+    """Raise ChunkError unless `line` may become a size line with the bytes to come."""
+    if b"\n" in line or len(line) > _LONGEST_SIZE_LINE or not _SIZE_LINE_SO_FAR.fullmatch(line):
+        raise ChunkError("a chunk size that is no plain hexadecimal number")
+
+
+_SIZE_LINE_SO_FAR: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,15}(?:[ \t]*|[ \t]*;[\t -~]*)\r?)?")

@@ -1,0 +1,350 @@
+"""One connection from a client: its bytes become exchanges, one turn at a time, answered in order.
+
+Requests that come before their turn wait in the buffer. Between turns it is decided what the connection does: serve
+on, close, or close once the client has stopped sending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+from sidecar.alarm import Alarm
+from sidecar.errors import BAD_REQUEST, DRAINING, REQUEST_TIMEOUT, SidecarError
+from sidecar.exchange import Exchange, Request
+from sidecar.forwarding import Peer
+from sidecar.headers import Headers
+from sidecar.http1.heads import HeadError, RequestHead
+from sidecar.http1.inflow import Inflow
+from sidecar.http1.intake import Intake
+from sidecar.http1.refusals import hopeless, refusal, too_long
+from sidecar.http1.sockets import broken, peer_name, readable, reset, set_reading
+from sidecar.http1.turn import Turn
+
+if TYPE_CHECKING:
+    from sidecar.http1.server import Http1Server
+
+_PIPELINE: Final = 64 * 1024  # bytes that may wait behind the request in hand; then reading stops
+# A client that still sends when it has been answered is read from for so many seconds in all, and since its last bytes:
+# to close at once would reset the connection, and the answer could be lost on its way.
+_LINGER: Final = 5.0
+_LINGER_QUIET: Final = 1.0
+# How often a client that is not read from, as its body is not taken, is looked at: a reset does not show otherwise.
+_LOOK: Final = 1.0
+# How long a connection has to be idle before a drain closes it, in seconds.
+_QUIET: Final = 1.0
+
+
+class ClientConnection(asyncio.BufferedProtocol):
+    """Created by the server. Times are seconds of `time.monotonic`."""
+
+    __slots__ = (
+        "_alarm",
+        "_buffer",
+        "_first_byte",
+        "_intake",
+        "_linger_until",
+        "_patience",
+        "_peer",
+        "_reading",
+        "_skipping",
+        "_transport",
+        "server",
+        "turn",
+        "write_paused",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, server: Http1Server) -> None:
+        self.server = server
+        self.turn: Turn | None = None
+        self.write_paused = False
+        self._alarm = Alarm(server.loop, self._on_alarm)
+        self._intake = Intake(server.buffers)
+        self._buffer = b""  # an incomplete head, or what came before its turn
+        self._first_byte = 0.0  # when the incomplete head began; 0 while there is none
+        self._skipping: Inflow | None = None  # the rest of a body whose request has been answered
+        self._linger_until = 0.0
+        self._patience = 0.0  # until when a client that does not take its answer is waited for
+        self._reading = True
+
+    # ── its life
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio's call."""
+        # uvloop's transports have the interface, not the class.
+        self._transport = cast(asyncio.Transport, transport)
+        # Whatever cannot be written at once stops the flow: then at most one piece is held for each stream.
+        self._transport.set_write_buffer_limits(high=0)
+        self._peer = Peer(self.server.forwarding, peer_name(transport))
+        self.server.connections.add(self)
+        idle = _QUIET if self.server.closing_idle else self.server.settings.timeouts.keep_alive
+        self._alarm.set(monotonic() + idle)
+
+    def eof_received(self) -> bool:
+        """asyncio's call. A client that half-closes has left (Go's server rule), except in a tunnel."""
+        return self.turn is not None and self.turn.client_ended()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio's call."""
+        self.server.connections.discard(self)
+        self._alarm.stop()
+        self._intake.close()
+        turn, self.turn = self.turn, None
+        if turn is not None:
+            turn.client_gone()
+
+    def close_when_quiet(self) -> None:
+        """Close the connection when it has been idle for a while from now; one that is not goes on to be."""
+        busy = self.turn or self._first_byte or self._linger_until or self._skipping or self.write_paused
+        if not busy and not self._transport.is_closing():
+            self._alarm.set(monotonic() + _QUIET)
+
+    def cut(self) -> None:
+        """Close at once, in the middle of whatever is in flight."""
+        if self.turn is None:
+            self._abort()
+            return
+        exchange = self.turn.exchange
+        exchange.abandoned = exchange.abandoned or SidecarError(DRAINING, "cut at the end of the drain")
+        reset(self._transport)
+
+    def _abort(self) -> None:
+        """Close at once; what the client has not been given must not look given."""
+        if self._transport.get_write_buffer_size():
+            reset(self._transport)
+        else:
+            self._transport.abort()
+
+    # ── requests
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """asyncio's call."""
+        return self._intake.buffer(self._inflow)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """asyncio's call."""
+        self._intake.updated(nbytes, self._inflow, self.data_received)
+
+    @property
+    def _inflow(self) -> Inflow | None:
+        return self.turn.inflow if self.turn is not None else None
+
+    def data_received(self, data: bytes) -> None:
+        """Take what was read."""
+        turn = self.turn
+        if turn is None:
+            if self._skipping is not None:
+                self._skip(self._skipping, data)
+            elif self._linger_until:
+                self._alarm.set(min(self._linger_until, monotonic() + _LINGER_QUIET))
+            elif self.write_paused:
+                self._wait_its_turn(data)
+            else:
+                self._read_head(self._buffer + data if self._buffer else data, len(self._buffer))
+        elif turn.inflow is not None:
+            rest = turn.receive(turn.inflow, data)
+            if rest:
+                self._buffer = bytes(rest)
+        else:
+            self._wait_its_turn(data)
+
+    def _wait_its_turn(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > _PIPELINE:
+            self.set_reading(False)
+
+    def _read_head(self, data: bytes, seen: int) -> None:
+        """Start the turn of the request at the beginning of `data`, of which `seen` bytes held no end of a head."""
+        now = monotonic()
+        end = data.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0) + 4
+        limit = self.server.settings.http.max_header_bytes
+        if end < 4 or end > limit:
+            error = hopeless(data, limit)
+            if error is None:
+                self._buffer = data
+                if not seen:
+                    self._first_byte = now
+                    self._alarm.set(now + self.server.settings.timeouts.head)
+            else:
+                self._refuse(error, now)
+            return
+        self._buffer = b""
+        try:
+            head = self.server.reader.request(data[:end])
+        except HeadError as error:
+            self._refuse(refusal(error, data), now)
+            return
+        self._begin(head, data[end:], now)
+
+    def _begin(self, head: RequestHead, rest: bytes, now: float) -> None:
+        request, minor, length, chunked, keep_alive = head
+        exchange = self._new_exchange(request, now)
+        turn = self.turn = Turn(self, self._transport, exchange, minor, now, last=not keep_alive)
+        if minor:
+            exchange.inform = turn.inform
+        if chunked or length:
+            self._begin_body(turn, None if chunked else length, rest)
+        else:
+            self._buffer = rest
+            exchange.whole = now
+        turn.start()
+
+    def _new_exchange(self, request: Request, now: float) -> Exchange:
+        known = request.headers.known
+        started = self._first_byte or now
+        self._first_byte = 0.0
+        request_id = self.server.request_ids.of(known.get(b"x-request-id"))
+        exchange = Exchange(request, request_id, self._peer.client(known), started, self._alarm)
+        exchange.client_wait = now - started
+        exchange.forwarded = self._peer.fields(known)
+        return exchange
+
+    def _begin_body(self, turn: Turn, length: int | None, rest: bytes) -> None:
+        most = self.server.settings.http.max_body
+        turn.exchange.request.body = turn.inflow = inflow = Inflow(
+            length,
+            chunked=length is None,
+            blame=BAD_REQUEST,
+            set_reading=self.set_reading,
+            # Nobody takes the rest of it: it is read past, so that the answer gets through.
+            on_cancel=lambda: self.set_reading(True),
+            limit=most,
+        )
+        if most and length is not None and length > most:
+            turn.exchange.abandoned = too_long(length, most)
+        self._alarm.at_latest(monotonic() + self.server.settings.timeouts.stream_idle)
+        if rest:
+            self._buffer = bytes(turn.receive(inflow, rest))
+            turn.exchange.abandoned = turn.exchange.abandoned or inflow.failed
+
+    def _refuse(self, error: SidecarError, now: float) -> None:
+        """Answer what could not be read as a request; it goes the way of all requests, to be counted and logged."""
+        self._buffer = b""
+        exchange = self._new_exchange(Request("_", b"-", Headers()), now)
+        exchange.abandoned = error
+        self._linger_until = now + _LINGER
+        self.turn = Turn(self, self._transport, exchange, 1, now, last=True)
+        self.turn.start()
+
+    def feed_tunnel(self, inflow: Inflow) -> None:
+        """A tunnel is open: hand over what the client sent before it knew."""
+        early, self._buffer = self._buffer, b""
+        self.set_reading(True)
+        if early:
+            inflow.feed(early)
+
+    # ── between turns
+
+    def finished(self, turn: Turn, now: float) -> None:
+        """The turn is over: its answer is written, or cut."""
+        self.turn = None
+        inflow = turn.inflow
+        if inflow is None or inflow.complete:
+            if self._linger_until:
+                self._linger(now)
+            elif turn.last:
+                self._close(now)
+            else:
+                self._next(now)
+            return
+        inflow.cancel()
+        if turn.last:
+            self._linger_until = now + _LINGER
+            self._linger(now)
+        else:
+            self._skipping = inflow
+            self._alarm.set(now + _LINGER)
+
+    def _close(self, now: float) -> None:
+        """Close once the answer has been taken; a client that does not take it is not waited for for ever."""
+        self._buffer = b""
+        self._transport.close()
+        self._alarm.set(now + self.server.settings.timeouts.stream_idle)
+
+    def _next(self, now: float) -> None:
+        if self.write_paused:
+            # A client that asks and does not read what it gets is answered no further.
+            self._alarm.set(now + self.server.settings.timeouts.stream_idle)
+            return
+        if self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._read_head(data, 0)
+        elif self.server.closing_idle:
+            self._alarm.set(now + _QUIET)
+        else:
+            self._alarm.set(now + self.server.settings.timeouts.keep_alive)
+        inflow = self._inflow
+        if not self._reading and (inflow.reading if inflow is not None else len(self._buffer) <= _PIPELINE):
+            self.set_reading(True)
+
+    def _skip(self, inflow: Inflow, data: bytes) -> None:
+        """Read past a body that nobody wants any more."""
+        rest = inflow.feed(data)
+        if inflow.complete:
+            self._skipping = None
+            self._buffer = bytes(rest)
+            self._next(monotonic())
+
+    def _linger(self, now: float) -> None:
+        """The answer is out, but the client may still be sending: read past it for a while, then close."""
+        transport = self._transport
+        self._buffer = b""
+        if transport.is_closing():
+            self._alarm.set(now + self.server.settings.timeouts.stream_idle)
+            return
+        self.set_reading(True)
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._alarm.set(min(self._linger_until, now + _LINGER_QUIET))
+
+    def _on_alarm(self, now: float) -> None:
+        turn = self.turn
+        if self._transport.is_closing() or (not self._reading and broken(self._transport)):
+            self._abort()
+        elif turn is not None:
+            again = turn.look(now)
+            if self.turn is turn and again > now:
+                self._alarm.at_latest(again if self._reading else min(again, now + _LOOK))
+        elif self.write_paused and now < self._patience:
+            self._alarm.set(min(self._patience, now + _LOOK))
+        elif self._linger_until or self._skipping is not None:
+            self._abort()
+        elif self._first_byte:
+            detail = f"the request head took longer than {self.server.settings.timeouts.head:g} s"
+            self._refuse(SidecarError(REQUEST_TIMEOUT, detail), now)
+        elif self._transport.get_write_buffer_size():
+            self._abort()  # it does not even take its last answer
+        elif not readable(self._transport):
+            self._transport.close()
+
+    # ── back-pressure
+
+    def pause_writing(self) -> None:
+        """asyncio's call: the client reads too slowly."""
+        self.write_paused = True
+        self._patience = monotonic() + self.server.settings.timeouts.stream_idle
+        if self.turn is not None:
+            self.turn.pause()
+
+    def resume_writing(self) -> None:
+        """asyncio's call."""
+        self.write_paused = False
+        if self.turn is not None:
+            self.turn.resume()
+        elif not self._linger_until and self._skipping is None and not self._transport.is_closing():
+            self._next(monotonic())
+
+    def set_reading(self, on: bool) -> None:
+        """Start or stop reading from the client."""
+        if on is self._reading or self._transport.is_closing():
+            return
+        self._reading = on
+        set_reading(self._transport, on)
+        if not on:
+            self._alarm.at_latest(monotonic() + _LOOK)
+
+    def __repr__(self) -> str:
+        return f"<ClientConnection {self._peer.name} {self.turn!r}>"

@@ -1,0 +1,33 @@
+"""What joins an upstream connection to its pool: the states it can be in, its bounds, what it asks of its owner."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from sidecar.http1.client import UpstreamConnection
+
+MOST_INTERIM: Final = 10  # an upstream that sends more interim answers is taken for broken
+HOT: Final = 0.05  # seconds of idleness that no limit undercuts: what may be sent twice is sent without a look
+FLUSH: Final = 60.0  # seconds that a tunnel has to write what it still holds, when both its halves have ended
+
+
+class Owner(Protocol):
+    """What a connection asks of its pool."""
+
+    def released(self, connection: UpstreamConnection) -> None:
+        """The connection is free for another request."""
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """The connection is gone, whatever it was doing."""
+
+
+class State(Enum):
+    """Where an upstream connection is."""
+
+    IDLE = "idle"
+    WAITING = "waiting for the response head"
+    ANSWERING = "reading the response body"
+    TUNNEL = "tunnel"
+    CLOSED = "closed"

@@ -1,0 +1,285 @@
+"""One exchange's turn on a client's connection: from its head to the last byte of its answer.
+
+Runs the stack, lets both bodies flow, and watches over the limits in the meantime. What is answered is decided by the
+stack; what becomes of the connection afterwards, by the connection.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, Task, Transport
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sidecar.errors import CLIENT_GONE, CONNECTION_LOST, DEADLINE_EXCEEDED, INTERNAL, REQUEST_TIMEOUT, SidecarError
+from sidecar.exchange import Body, Data, Exchange, FixedBody, Response
+from sidecar.http1.answer_head import answer_head, interim_head
+from sidecar.http1.inflow import Inflow
+from sidecar.http1.outflow import Outflow
+from sidecar.http1.sockets import reset
+from sidecar.relay import Relay
+
+if TYPE_CHECKING:
+    from sidecar.http1.connection import ClientConnection
+
+# So many bytes of a body that nobody wants are read past to keep the connection (Go's server does the same).
+SKIP = 256 * 1024
+
+
+class Turn:
+    """Created by the connection for each exchange. `minor` is the client's HTTP/1.x version.
+
+    `inflow` is the request's body until it is complete, then, in a tunnel, the client's half of it. `last` says
+    whether the connection ends with this answer.
+    """
+
+    __slots__ = (
+        "_active",
+        "_connection",
+        "_framed",
+        "_minor",
+        "_outflow",
+        "_task",
+        "_transport",
+        "exchange",
+        "inflow",
+        "last",
+    )
+
+    def __init__(
+        self,
+        connection: ClientConnection,
+        transport: Transport,
+        exchange: Exchange,
+        minor: int,
+        now: float,
+        *,
+        last: bool,
+    ) -> None:
+        self.exchange = exchange
+        self.inflow: Inflow | None = None
+        self.last = last
+        self._connection = connection
+        self._transport = transport
+        self._minor = minor
+        self._outflow: Outflow | None = None
+        self._framed = True  # the answer shows its end by itself
+        self._active = now  # when bytes last moved, either way
+        self._task: Task[None] | None = None
+
+    # ── the request
+
+    def start(self) -> None:
+        """Send the exchange through the stack."""
+        self._task = self._connection.server.loop.create_task(self._serve(), name="turn")
+
+    def receive(self, inflow: Inflow, data: Data) -> Data:
+        """Take bytes of the request's body, or of the client's half of a tunnel; returns those behind its end."""
+        self._active = monotonic()
+        rest = inflow.feed(data)
+        if inflow.complete:
+            self.inflow = None
+            self.exchange.bytes_in = inflow.received
+            self.exchange.received(self._active)
+        return rest
+
+    # ── the answer
+
+    async def _serve(self) -> None:
+        exchange = self.exchange
+        try:
+            response = await self._connection.server.handler(exchange)
+        except CancelledError:
+            return
+        if self._connection.turn is not self or self._transport.is_closing():
+            response.body.cancel()
+            return
+        try:
+            self._answer(exchange, response)
+        except Exception as error:
+            # A fault of ours in the middle of an answer: what was written cannot be taken back.
+            exchange.abandoned = SidecarError(INTERNAL, "the sidecar failed in the middle of the answer")
+            self._connection.server.fault(error)
+            self._transport.abort()
+
+    def _answer(self, exchange: Exchange, response: Response) -> None:
+        exchange.answered = self._active = now = monotonic()
+        exchange.status = response.status
+        body = response.body
+        tunnel = response.tunnel is not None
+        chunked = body.length is None and not tunnel and self._minor == 1
+        self._framed = chunked or body.length is not None
+        self.last = self.last or not self._framed or exchange.close or self._connection.server.draining
+        if self.inflow is not None:
+            # The rest of the request may never end; one that waits for 100 may never begin, and nobody can tell which.
+            # A little of it is read past; otherwise the client is told.
+            little = 0 < self.inflow.left <= SKIP
+            self.last = self.last or not little or b"expect" in exchange.request.headers.known
+        head = answer_head(response, exchange.id, chunked=chunked, close=self.last, minor=self._minor)
+        if isinstance(body, FixedBody):
+            # All of it is here, as with most answers: one write and done.
+            content = body.content if exchange.request.method != "HEAD" else b""
+            exchange.bytes_out = len(content)
+            self._transport.write(head + content)
+            self._finish(now)
+        else:
+            self._relay(body, Outflow(self._transport, head, chunked, self._sent, half_close=tunnel))
+            if tunnel:
+                self._open_tunnel(response)
+
+    def _relay(self, body: Body, outflow: Outflow) -> None:
+        self._outflow = outflow
+        relay = Relay(self.exchange, outflow, self._moved)
+        relay.start(body)
+        outflow.uncork()
+        if self._outflow is outflow:
+            if self._connection.write_paused:
+                relay.pause()
+            self._moved(self._active)
+
+    def _open_tunnel(self, response: Response) -> None:
+        """From here the client's bytes belong to the protocol that was switched to."""
+        assert response.tunnel is not None
+        self.inflow = Inflow(
+            None,
+            chunked=False,
+            blame=CLIENT_GONE,
+            set_reading=self._connection.set_reading,
+            on_cancel=self._transport.abort,
+        )
+        self.inflow.attach(response.tunnel)
+        self._connection.feed_tunnel(self.inflow)
+
+    def _sent(self, error: SidecarError | None) -> None:
+        """The answer's last byte was written, or it has to be cut."""
+        outflow = self._outflow
+        if outflow is None:
+            return
+        exchange = self.exchange
+        exchange.bytes_out = outflow.sent
+        if error is not None:
+            exchange.reason = error.reason.token
+            self._cut()
+        elif exchange.status != 101 or self.inflow is None or self.inflow.complete:
+            self._finish(monotonic())
+
+    def client_ended(self) -> bool:
+        """The client half-closed; returns whether its connection lives on: in a tunnel, for the other half."""
+        inflow, outflow = self.inflow, self._outflow
+        if inflow is None or outflow is None or self.exchange.status != 101:
+            return False
+        inflow.end_of_stream(CLIENT_GONE)
+        if not outflow.ended:
+            return True
+        self._finish(monotonic())
+        return False
+
+    def inform(self, response: Response) -> None:
+        """Pass an interim answer on."""
+        if self.exchange.answered is None and not self._transport.is_closing():
+            self._transport.write(interim_head(response))
+
+    # ── its end
+
+    def _finish(self, now: float) -> None:
+        self._outflow = None
+        self.exchange.inform = None  # else the two would keep each other, for the collector to find
+        if self.inflow is not None:
+            self.exchange.bytes_in = self.inflow.received
+        self.exchange.settle(now)
+        self._connection.finished(self, now)
+
+    def _cut(self) -> None:
+        """The answer cannot be completed: see to it that it does not look complete."""
+        self.last = True
+        if self._framed:
+            self._transport.close()
+        else:
+            reset(self._transport)
+        self._finish(monotonic())
+
+    def client_gone(self) -> None:
+        """Nobody will take the answer: stop what is done for it, upstream too. The connection is gone already."""
+        exchange, outflow, inflow = self.exchange, self._outflow, self.inflow
+        error = exchange.abandoned or SidecarError(CLIENT_GONE, "the client closed the connection")
+        self._outflow = self.inflow = None
+        exchange.inform = None
+        exchange.reason = error.reason.token
+        exchange.abandoned = error
+        if inflow is not None:
+            exchange.bytes_in = inflow.received
+            inflow.abort(error)
+        if outflow is not None:
+            exchange.bytes_out = outflow.sent
+            if outflow.source is not None:
+                outflow.source.cancel()
+        if exchange.answered is not None or self._task is None:
+            exchange.settle(monotonic())
+            return
+        exchange.status = error.reason.status
+        self._task.cancel()
+        # When the stack has unwound, even if it never began: a task cancelled before its first step runs nothing.
+        self._task.add_done_callback(lambda _: exchange.settle(monotonic()))
+
+    def _abandon(self, error: SidecarError) -> None:
+        """The answer can wait no longer: stop what is done for it; the stack then says so."""
+        if self.exchange.abandoned is None and self._task is not None:
+            self.exchange.abandoned = error
+            self._task.cancel()
+
+    # ── its limits
+
+    def _moved(self, now: float) -> None:
+        self._active = now
+        self.exchange.timer.at_latest(now + self._connection.server.settings.timeouts.stream_idle)
+
+    def look(self, now: float) -> float:
+        """Enforce the limits that have passed; returns when to look again."""
+        exchange = self.exchange
+        stream_idle = self._connection.server.settings.timeouts.stream_idle
+        idle_due = self._active + stream_idle
+        if exchange.answered is None:
+            if now >= exchange.deadline:
+                self._abandon(_too_late(exchange, now))
+            elif self.inflow is not None and now >= idle_due:
+                detail = f"no byte of the request's body came for {stream_idle:g} s"
+                self._abandon(SidecarError(REQUEST_TIMEOUT, detail, sent=True))
+            return min(exchange.deadline, idle_due) if self.inflow is not None else exchange.deadline
+        if now >= exchange.client_deadline:
+            self._give_up(SidecarError(DEADLINE_EXCEEDED, "the client's deadline passed", sent=True))
+        elif now >= idle_due:
+            self._give_up(SidecarError(CONNECTION_LOST, f"nothing moved for {stream_idle:g} s", sent=True))
+        return min(idle_due, exchange.client_deadline)
+
+    def _give_up(self, error: SidecarError) -> None:
+        """Cut an answer that has begun."""
+        outflow = self._outflow
+        if outflow is not None:
+            if self.inflow is not None:
+                self.inflow.abort(error)  # a tunnel's other half: its upstream half may have ended already
+            if outflow.source is not None:
+                outflow.source.cancel()
+            outflow.abort(error)
+
+    def pause(self) -> None:
+        """The client reads too slowly."""
+        if self._outflow is not None and self._outflow.source is not None:
+            self._outflow.source.pause()
+
+    def resume(self) -> None:
+        """The client has caught up."""
+        if self._outflow is not None and self._outflow.source is not None:
+            self._outflow.source.resume()
+
+    def __repr__(self) -> str:
+        return f"<Turn {self.exchange!r}>"
+
+
+def _too_late(exchange: Exchange, now: float) -> SidecarError:
+    """The wait for the response head has taken too long: by whose limit, and by which numbers."""
+    limit = exchange.deadline - exchange.started
+    if exchange.client_deadline <= exchange.deadline:
+        detail = f"no answer within {limit:.3g} s, the client's own deadline"
+    else:
+        detail = f"no answer within {exchange.timeout:g} s of the whole request, the sidecar's --timeout"
+    facts: dict[str, object] = {"waited_ms": round((now - exchange.started) * 1e3), "limit_ms": round(limit * 1e3)}
+    return SidecarError(DEADLINE_EXCEEDED, detail, sent=True, facts=facts)
