@@ -1,0 +1,185 @@
+"""Whether the upstream is up: the state, and the task that finds out when traffic does not tell.
+
+    UpstreamHealth   pure: told of attempts and probes, keeps the state, reports each change once
+    Prober           asks the upstream by itself: a connection, or a GET where a path is set
+
+Times are seconds of one monotonic clock. Knows nothing of who asks for the state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Final, NamedTuple
+
+from sidecar.address import UpstreamAddress
+from sidecar.errors import CONNECT_FAILED, CONNECT_TIMEOUT
+from sidecar.exchange import Outcome
+
+_UNREACHABLE: Final = (CONNECT_FAILED, CONNECT_TIMEOUT)
+
+# While the upstream is down it is asked at least this often: everybody waits for the answer.
+_EAGER: Final = 1.0  # seconds
+
+
+class Change(NamedTuple):
+    """The upstream went up or down at `now`, having been the opposite (or unknown) since `since`; `why` says how."""
+
+    up: bool
+    why: str
+    since: float
+    now: float
+
+
+class UpstreamHealth:
+    """The upstream's state. Down until something proves it up; `on_change` is told of the first verdict too.
+
+    With `probe_decides` (a health path is set) an answer to traffic does not lift a state that a probe brought down:
+    a service that says it is unhealthy may answer all the same, and the state would flap.
+    """
+
+    def __init__(
+        self, now: float, on_change: Callable[[Change], None] | None = None, probe_decides: bool = False
+    ) -> None:
+        self.up = False
+        self.answered_once = False  # it has been up at some time
+        self.since = now  # when `up` last changed; the start, before that
+        self.last_error = ""  # why it was last down; kept when it is up again
+        self.last_answer = float("-inf")  # when traffic was last answered
+        self._on_change = on_change or _ignore
+        self._known = False
+        self._probe_decides = probe_decides
+
+    def traffic(self, outcome: Outcome, now: float) -> None:
+        """An attempt has ended: an answer means up, a failed connection down; the rest says nothing of either."""
+        error = outcome.error
+        if error is None:
+            self.last_answer = now
+            if not self.up and not (self._probe_decides and self._known):
+                self._set(True, f"answered {outcome.status}", now)
+        elif error.reason in _UNREACHABLE:
+            self._down(error.detail, now)
+
+    def probed(self, ok: bool, detail: str, now: float) -> None:
+        """A probe has ended; `detail` says how."""
+        if ok:
+            if not self.up:
+                self._set(True, detail, now)
+        else:
+            self._down(detail, now)
+
+    def _down(self, why: str, now: float) -> None:
+        self.last_error = why
+        if self.up or not self._known:
+            self._set(False, why, now)
+
+    def _set(self, up: bool, why: str, now: float) -> None:
+        change = Change(up, why, self.since, now)
+        self.up = up
+        self.since = now
+        self.answered_once = self.answered_once or up
+        self._known = True
+        self._on_change(change)
+
+    def __repr__(self) -> str:
+        state = "up" if self.up else "down" if self._known else "unknown"
+        return f"<UpstreamHealth {state} {self.last_error!r}>"
+
+
+Probe = Callable[[], Awaitable[tuple[bool, str]]]
+
+
+class Prober:
+    """Asks the upstream every `interval` seconds, while it is down every second if that is more often.
+
+    `path` is what to GET; empty means that a connection is enough, and then answered traffic saves the probe.
+    `timeout` bounds one probe, in seconds.
+    """
+
+    def __init__(
+        self,
+        health: UpstreamHealth,
+        address: UpstreamAddress,
+        *,
+        interval: float,
+        timeout: float,
+        path: str = "",
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._health = health
+        self._address = address
+        self._interval = interval
+        self._timeout = timeout
+        self._path = path
+        self._clock = clock
+        self._asked = float("-inf")
+
+    async def run(self) -> None:
+        """Probe until cancelled, the first time at once."""
+        while True:
+            if self._due(self._clock()):
+                await self.probe()
+            # Looks up often, asks seldom: traffic may bring the state down at any moment.
+            await asyncio.sleep(min(self._interval, _EAGER))
+
+    async def probe(self) -> None:
+        """Ask once and report to the state."""
+        if self._path:
+            # Here, so that it does not use up the first probe's time.
+            import aiohttp  # noqa: F401
+        self._asked = self._clock()
+        try:
+            async with asyncio.timeout(self._timeout):
+                ok, detail = await (self._get() if self._path else self._connect())
+        except TimeoutError:
+            ok, detail = False, f"no answer within {self._timeout:g} s"
+        except OSError as error:
+            ok, detail = False, f"cannot connect: {_why(error)}"
+        self._health.probed(ok, detail, self._clock())
+
+    def _due(self, now: float) -> bool:
+        if not self._health.up:
+            return True
+        fresh = self._asked if self._path else max(self._asked, self._health.last_answer)
+        return now - fresh >= self._interval
+
+    async def _connect(self) -> tuple[bool, str]:
+        address = self._address
+        if address.unix:
+            _, writer = await asyncio.open_unix_connection(address.path)
+        else:
+            _, writer = await asyncio.open_connection(address.host, address.port)
+        # Aborted rather than closed: nothing was sent, and nothing is worth waiting for.
+        writer.transport.abort()
+        return True, "accepts connections"
+
+    async def _get(self) -> tuple[bool, str]:
+        # Imported late, as it takes longer than all else until the sidecar can answer.
+        import aiohttp
+
+        address = self._address
+        connector = aiohttp.UnixConnector(address.path) if address.unix else aiohttp.TCPConnector(force_close=True)
+        base = "http://localhost" if address.unix else str(address)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector) as session,
+                session.get(base + self._path, allow_redirects=False) as answer,
+            ):
+                return 200 <= answer.status < 400, f"GET {self._path} answered {answer.status}"
+        except aiohttp.ClientConnectorError as error:
+            return False, f"cannot connect: {_why(error.os_error)}"
+        except aiohttp.ClientError as error:
+            return False, f"GET {self._path} failed: {error}"
+
+
+def _why(error: OSError) -> str:
+    # asyncio's own text says "Connect call failed" whatever the kernel said; name errors have numbers below zero.
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
+def _ignore(change: Change) -> None:
+    pass

@@ -1,0 +1,123 @@
+"""Clients and tunnels that take their time: what piles up, what a drain may close, what is given back."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.settings import Timeouts
+from tests.flow.scene import GET, OK, Client, Far, Scene
+from tests.flow.virtual import travelling
+
+# Two of these are more than the kernel of these tests takes, one is less: so the second is written, but not taken.
+KERNEL = 8 * 1024
+BODY = 6000
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BODY + b"x" * BODY
+
+
+async def unread(scene: Scene, count: int) -> tuple[Client, Far]:
+    """A client that has sent `count` requests ahead and reads nothing; the upstream answers whatever comes."""
+    client = scene.client()
+    client.send(GET * count)
+    upstream = await scene.upstream()
+    client.wire.pause_reading()
+    for _ in range(count):
+        if upstream.take():
+            upstream.send(ANSWER)
+        await scene.quiet()
+    return client, upstream
+
+
+@travelling
+async def test_answers_do_not_pile_up_behind_a_client_that_does_not_read() -> None:
+    """Of requests sent ahead, the next is looked at when the answer before it has been taken."""
+    async with Scene(kernel=KERNEL) as scene:
+        client, upstream = await unread(scene, 20)
+        assert len(scene.book.exchanges) == 2
+
+        client.wire.resume_reading()
+        for _ in range(40):
+            await scene.quiet()
+            if upstream.take():
+                upstream.send(ANSWER)
+        assert [exchange.reason for exchange in scene.book.ended] == ["upstream"] * 20
+        assert client.got.count(b"x") == 20 * BODY
+
+
+@pytest.mark.parametrize("slow", [2.0, 20.0])
+@travelling
+async def test_a_drain_lets_an_answer_be_taken_that_is_written(slow: float) -> None:
+    """Quiet is counted from its last byte, not from the drain."""
+    async with Scene(kernel=KERNEL) as scene:
+        client, _ = await unread(scene, 2)
+        assert scene.unsettled == []
+        scene.server.begin_drain()
+        scene.server.close_when_quiet()
+        await scene.after(slow)
+        assert scene.server.open == 1
+
+        client.wire.resume_reading()
+        await scene.quiet()
+        assert client.got.count(b"x") == 2 * BODY
+        await scene.after(1.5)
+        assert scene.server.open == 0
+
+
+@travelling
+async def test_a_drain_leaves_a_head_its_time() -> None:
+    """A request that has begun to come is on its way."""
+    async with Scene() as scene:
+        client = scene.client()
+        client.ask(GET[:10])
+        await scene.quiet()
+        scene.server.begin_drain()
+        scene.server.close_when_quiet()
+        await scene.after(3.0)
+        client.send(GET[10:])
+        (await scene.upstream()).send(OK)
+
+        assert (await client.answer()).status == 200
+
+
+@pytest.mark.parametrize("first", ["client", "upstream"])
+@travelling
+async def test_a_tunnel_with_one_end_open_gives_its_connection_back(first: str) -> None:
+    """When it is cut for standing still, whichever half had ended."""
+    async with Scene(timeouts=Timeouts(startup=0.0, stream_idle=5.0)) as scene:
+        client = scene.client()
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        upstream = await scene.upstream()
+        upstream.stays = client.stays = True
+        upstream.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        await scene.quiet()
+        (client if first == "client" else upstream).wire.write_eof()
+        await scene.after(60.0)
+
+        assert scene.unsettled == []
+        assert scene.pool.size == 0
+
+
+@travelling
+async def test_an_early_answer_to_who_waits_for_100_ends_the_connection() -> None:
+    """The client may send the body or not, and nobody can tell which: its next bytes have two readings."""
+    async with Scene() as scene:
+        client = scene.client()
+        client.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\nExpect: 100-continue\r\n\r\n")
+        (await scene.upstream()).send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+        await scene.quiet()
+
+        assert b"Connection: close\r\n" in client.got
+
+
+@travelling
+async def test_what_a_drain_cuts_is_told_as_such() -> None:
+    """It was not the client who left."""
+    async with Scene() as scene:
+        client = scene.client()
+        client.ask(GET)
+        await scene.upstream()
+        scene.server.begin_drain()
+        assert scene.server.cut() == 1
+        await scene.quiet()
+
+        assert scene.book.reasons == ["draining"]
+        assert client.lost
