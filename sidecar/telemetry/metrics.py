@@ -1,0 +1,149 @@
+"""The sidecar's metrics: their names, their labels, and what each ended request adds to them.
+
+Names are a contract with dashboards and alerts. Knows exchanges and outcomes; does not know how figures are written
+out (`exposition.py`) nor who asks for them. All calls belong to the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from sidecar.errors import REASONS, Side
+from sidecar.exchange import Exchange, Outcome
+from sidecar.telemetry.paths import PathTemplates
+from sidecar.telemetry.tally import SHORT_SECONDS, Counter, Family, Histogram, Reading, Tally
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+OTHER_METHOD: Final = "_OTHER"
+
+# What an exchange counts as whose client was told nothing, because it had left.
+UNTOLD: Final = 499
+
+# Reasons after which the path may have been anybody's: the upstream never had its say.
+_PROVES_NOTHING: Final = frozenset(reason.token for reason in REASONS if reason.side is not Side.UPSTREAM)
+
+# 2 for 200 to 299: the label of an attempt that was answered.
+_CLASSES: Final = {hundred: (f"{hundred}xx",) for hundred in range(1, 10)}
+
+_T = TypeVar("_T", bound=Tally)
+
+
+class Metrics:
+    """Every tally the sidecar keeps. `version` is the sidecar's own."""
+
+    def __init__(self, version: str) -> None:
+        self._tallies: list[Tally] = []
+        self._readings: dict[str, Reading] = {}
+        self._templates = PathTemplates()
+        self.in_flight = 0  # observed requests that have begun and not ended
+        self._requests = self.counter("http_requests_total", "Ended requests.", ("path", "method", "status"))
+        self._durations = self.histogram(
+            "http_request_duration_seconds", "From a request's first byte to its end.", ("path", "method")
+        )
+        overhead = self.histogram(
+            "sidecar_overhead_seconds",
+            "Time a request spent in the sidecar itself, waits for upstream and client taken off.",
+            bounds=SHORT_SECONDS,
+        )
+        self._answers = self.counter(
+            "sidecar_answers_total", "Ended requests by why they were answered so; upstream = its own.", ("reason",)
+        )
+        self._attempts = self.counter(
+            "sidecar_upstream_attempts_total", "Attempts at the upstream by status class or failure.", ("outcome",)
+        )
+        attempt_seconds = self.histogram(
+            "sidecar_upstream_duration_seconds", "From an attempt's start to its response head or failure."
+        )
+        lag = self.histogram(
+            "sidecar_event_loop_lag_seconds", "How late the event loop ran a timer.", bounds=SHORT_SECONDS
+        )
+        self._overhead = overhead.of()
+        self._attempt_seconds = attempt_seconds.of()
+        self.loop_lag = lag.of()
+        self.gauge_from("sidecar_requests_in_flight", "Requests that have not ended.", lambda: self.in_flight)
+        build = {"version": version, "python": platform.python_version()}
+        self.gauge_from("sidecar_build_info", "What is running: always 1.", lambda: 1, **build)
+
+    def live(
+        self,
+        *,
+        upstream_up: Callable[[], float],
+        draining: Callable[[], float],
+        client_connections: Callable[[], float],
+        upstream_connections: Callable[[], float],
+        log_lines_dropped: Callable[[], float],
+    ) -> None:
+        """Name the sources of figures that others keep; they are read when the metrics are."""
+        self.gauge_from("sidecar_upstream_up", "Whether the upstream is reachable: 1 or 0.", upstream_up)
+        self.gauge_from("sidecar_draining", "Whether the sidecar is leaving: 1 or 0.", draining)
+        text = "Open connections, by the side they are on."
+        self.gauge_from("sidecar_connections", text, client_connections, side="client")
+        self.gauge_from("sidecar_connections", text, upstream_connections, side="upstream")
+        self.counter_from(
+            "sidecar_log_lines_dropped_total", "Log lines lost because nobody took them in time.", log_lines_dropped
+        )
+
+    def counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        """A new counter for the caller to add to."""
+        return self._register(Counter(name, text, labels))
+
+    def histogram(
+        self, name: str, text: str, labels: tuple[str, ...] = (), bounds: tuple[float, ...] | None = None
+    ) -> Histogram:
+        """A new histogram for the caller to observe into."""
+        return self._register(Histogram(name, text, labels, bounds) if bounds else Histogram(name, text, labels))
+
+    def gauge_from(self, name: str, text: str, source: Callable[[], float], **labels: str) -> None:
+        """A gauge that is read from `source`; call it once for each set of label values."""
+        self._read(name, text, source, labels, "gauge")
+
+    def counter_from(self, name: str, text: str, source: Callable[[], float], **labels: str) -> None:
+        """A counter that somebody else counts."""
+        self._read(name, text, source, labels, "counter")
+
+    def opened(self, exchange: Exchange) -> None:
+        """A request has begun. Whether it is `observed` must be decided by now and stay."""
+        if exchange.observed:
+            self.in_flight += 1
+
+    def settled(self, exchange: Exchange, now: float) -> None:
+        """Count a request that `opened` was called for, at its end."""
+        if not exchange.observed:
+            return
+        self.in_flight -= 1
+        request, reason = exchange.request, exchange.reason
+        status = exchange.status or UNTOLD
+        method = request.method if request.method in METHODS else OTHER_METHOD
+        path = self._templates.of(request.path, status != 404 and reason not in _PROVES_NOTHING)
+        self._requests.add((path, method, status))
+        self._answers.add((reason,))
+        # A tunnel lives as long as its two ends like: its time says nothing of anybody's speed.
+        if status != 101:
+            self._durations.of((path, method)).observe(now - exchange.started)
+            self._overhead.observe(exchange.overhead(now))
+
+    def attempt(self, outcome: Outcome) -> None:
+        """Count one attempt at the upstream, once its response head is there or it failed."""
+        error = outcome.error
+        self._attempts.add(_CLASSES[outcome.status // 100] if error is None else (error.reason.token,))
+        if outcome.status != 101:
+            self._attempt_seconds.observe(outcome.elapsed)
+
+    def snapshot(self) -> list[Family]:
+        """All figures of this moment, safe to hand to another thread."""
+        return [tally.snapshot() for tally in self._tallies]
+
+    def _register(self, tally: _T) -> _T:
+        self._tallies.append(tally)
+        return tally
+
+    def _read(self, name: str, text: str, source: Callable[[], float], labels: dict[str, str], kind: str) -> None:
+        reading = self._readings.get(name)
+        if reading is None:
+            reading = self._readings[name] = self._register(Reading(name, text, tuple(labels), kind))
+        reading.take(tuple(labels.values()), source)
+
+    def __repr__(self) -> str:
+        return f"<Metrics {len(self._tallies)} families, {self.in_flight} in flight>"
