@@ -1,0 +1,50 @@
+"""The command line: finds the command, hands it the rest, and sees to exit codes. Knows no flag and no knob.
+
+    0   clean, a drained SIGTERM too
+    1   failed while running, a port in use included
+    2   usage: unknown command or flag, a flag's value that means nothing, no upstream
+    78  bad configuration in the file or the environment (EX_CONFIG of sysexits.h)
+
+`sidecar drain` runs as a preStop hook on a busy node, so each command imports what it needs and nothing is imported
+here that costs time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from sidecar.cli.commands import COMMANDS
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line (default: this process's) and return its exit code; usage errors raise SystemExit(2)."""
+    arguments = sys.argv[1:] if argv is None else argv
+    name = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    if name and name not in COMMANDS:
+        return _unknown(name)
+    command = COMMANDS[name or "run"]
+    try:
+        function = getattr(import_module(command.module), command.function)
+        code: int = function(arguments[1:] if name else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has left (`sidecar config schema | head`); the interpreter must not try again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _unknown(name: str) -> int:
+    from difflib import get_close_matches
+
+    if "://" in name:
+        hint = f"to run in front of it: sidecar --upstream {name}"
+    else:
+        close = get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
+    print(f"sidecar: {name} is not a command; {hint}", file=sys.stderr)
+    return 2

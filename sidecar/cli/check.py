@@ -1,0 +1,24 @@
+"""`sidecar check`: are the settings good? Nothing is bound and nobody is called."""
+
+from __future__ import annotations
+
+from sidecar.cli.commands import COMMANDS
+from sidecar.cli.parsing import settings_from, settings_parser
+from sidecar.settings.checks import notes
+from sidecar.settings.knobs import knobs, value_of
+from sidecar.settings.sources import FROM_DEFAULT
+
+
+def check(argv: list[str]) -> int:
+    """Print OK with what was set by whom; or every problem, and exit with 78 (2 if only flags are wrong)."""
+    purpose = f"sidecar check: {COMMANDS['check'].purpose}."
+    parser = settings_parser("sidecar check", purpose, "sidecar check [-c FILE] [flags]")
+    settings, origin = settings_from(parser, parser.parse(argv))
+    print(f"OK: {settings.listen} -> {settings.upstream}, admin {settings.admin.listen}")
+    for path, knob in knobs().items():
+        if origin[path] != FROM_DEFAULT:
+            print(f"  {path} = {knob.show(value_of(settings, path))}  ({origin[path]})")
+    print("  everything else is at its default; `sidecar config show` prints it")
+    for note in notes(settings):
+        print(f"  note: {note}")
+    return 0
