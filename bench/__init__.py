@@ -1,0 +1,1 @@
+"""Measures this proxy beside Envoy, HAProxy and nginx, in one run, on one machine. See README.md."""

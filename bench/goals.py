@@ -1,0 +1,83 @@
+"""The goals of this project, each judged from the results of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench.footprint import Footprint
+from bench.load import BIG, SMALL_32, SMALL_1024, Scenario
+from bench.rounds import Rounds
+
+OURS = "sidecar"
+BASE = "envoy"
+
+
+@dataclass
+class Results:
+    """Everything a run measured."""
+
+    rounds: dict[Scenario, Rounds] = field(default_factory=dict)
+    memory: dict[str, Footprint] = field(default_factory=dict)
+    first_answer: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A value that must not be exceeded; ``measure`` gives None when the run lacks what it needs."""
+
+    group: str
+    title: str
+    limit: float
+    unit: str
+    measure: Callable[[Results], float | None]
+
+
+def _cpu_to_envoy(scenario: Scenario) -> Callable[[Results], float | None]:
+    def measure(results: Results) -> float | None:
+        rounds = results.rounds.get(scenario)
+        return rounds.cpu_ratio(OURS, BASE) if rounds else None
+
+    return measure
+
+
+def _many_connections(results: Results) -> float | None:
+    many, few = results.rounds.get(SMALL_1024), results.rounds.get(SMALL_32)
+    return many.cpu_growth(OURS, few) if many and few else None
+
+
+def _idle_memory(results: Results) -> float | None:
+    ours, base = results.memory.get(OURS), results.memory.get(BASE)
+    return ours.alone.rss / base.alone.rss if ours and base else None
+
+
+def _first_answer(results: Results) -> float | None:
+    seconds = results.first_answer.get(OURS)
+    return seconds * 1000 if seconds is not None else None
+
+
+GOALS = (
+    Goal("small", "CPU per small request, to Envoy's", 0.75, "x", _cpu_to_envoy(SMALL_32)),
+    Goal("big", "CPU per 1 MiB response, to Envoy's", 0.7, "x", _cpu_to_envoy(BIG)),
+    Goal("small", "CPU per request at 1,024 connections, to that at 32", 1.3, "x", _many_connections),
+    Goal("idle", "idle memory (RSS), to Envoy's", 0.75, "x", _idle_memory),
+    Goal("start", "process start to first answer", 300, " ms", _first_answer),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A goal and what was measured for it."""
+
+    goal: Goal
+    value: float | None
+
+    @property
+    def met(self) -> bool:
+        """A goal that could not be measured is not met."""
+        return self.value is not None and self.value <= self.goal.limit
+
+
+def judge(results: Results, groups: frozenset[str]) -> list[Verdict]:
+    """Judge the goals of the groups that were asked for."""
+    return [Verdict(goal, goal.measure(results)) for goal in GOALS if goal.group in groups]
