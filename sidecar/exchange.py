@@ -108,9 +108,7 @@ class Request:
     for, when the client may have a tunnel. `accepts_trailers` says that it sent `TE: trailers`.
     """
 
-    # Of a request's many facts few are not as usual: those live here until they are set.
-    upgrade: bytes = b""
-    accepts_trailers = False
+    __slots__ = ("accepts_trailers", "body", "headers", "method", "path", "target", "upgrade")
 
     def __init__(self, method: str, target: bytes, headers: Headers, body: Body = EMPTY) -> None:
         self.method = method
@@ -118,6 +116,8 @@ class Request:
         self.path = (target.partition(b"?")[0] if b"?" in target else target).decode("ascii", "replace")
         self.headers = headers
         self.body = body
+        self.upgrade = b""
+        self.accepts_trailers = False
 
     @property
     def idempotent(self) -> bool:
@@ -134,14 +134,15 @@ IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT",
 class Response:
     """A response head with the body behind it. `tunnel`, on a 101, takes what the client sends from now on."""
 
-    tunnel: Sink | None = None
-    arrived = 0.0  # when its head was received; 0 where it is our own
+    __slots__ = ("arrived", "body", "headers", "phrase", "status", "tunnel")
 
     def __init__(self, status: int, phrase: bytes, headers: Headers, body: Body = EMPTY) -> None:
         self.status = status
         self.phrase = phrase
         self.headers = headers
         self.body = body
+        self.tunnel: Sink | None = None
+        self.arrived = 0.0  # when its head was received; 0 where it is our own
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
@@ -178,25 +179,33 @@ class Exchange:
     exactly once and synchronously when the body has ended, was cut, or the client has gone, whatever became of tasks.
     """
 
-    whole: float | None = None  # when the request's last byte arrived
-    timeout = inf  # seconds from `whole` to the response head
-    deadline = inf  # absolute; the earliest of all
-    client_deadline = inf  # absolute, what the client itself said; bounds the body too
-    abandoned: SidecarError | None = None  # why the stack was cancelled
-    forwarded = b""  # header lines the upstream gets on top of the request's own
-    fresh = False  # the next attempt is to use a new connection
-    inform: Callable[[Response], None] | None = None  # passes a 1xx to the client
-    answered: float | None = None  # when the response head was handed to the client
-    status = 0  # what the client was told; 0 while nothing was
-    reason = UPSTREAM
-    close = False  # the answer is the connection's last
-    observed = True  # counted in the request metrics (probes are not)
-    attempts = 0
-    upstream = ""
-    upstream_wait = 0.0  # seconds waited for the upstream, all attempts
-    client_wait = 0.0  # seconds waited for the client
-    bytes_in = 0  # payload bytes of the request's body
-    bytes_out = 0  # payload bytes of the response's body
+    __slots__ = (
+        "_settled",
+        "abandoned",
+        "answered",
+        "attempts",
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "client_deadline",
+        "client_wait",
+        "close",
+        "deadline",
+        "forwarded",
+        "fresh",
+        "id",
+        "inform",
+        "observed",
+        "reason",
+        "request",
+        "started",
+        "status",
+        "timeout",
+        "timer",
+        "upstream",
+        "upstream_wait",
+        "whole",
+    )
 
     def __init__(self, request: Request, request_id: bytes, client: str, started: float, timer: Timer) -> None:
         self.request = request
@@ -204,6 +213,25 @@ class Exchange:
         self.client = client
         self.started = started  # the head's first byte
         self.timer = timer
+        self.whole: float | None = None  # when the request's last byte arrived
+        self.timeout = inf  # seconds from `whole` to the response head
+        self.deadline = inf  # absolute; the earliest of all
+        self.client_deadline = inf  # absolute, what the client itself said; bounds the body too
+        self.abandoned: SidecarError | None = None  # why the stack was cancelled
+        self.forwarded = b""  # header lines the upstream gets on top of the request's own
+        self.fresh = False  # the next attempt is to use a new connection
+        self.inform: Callable[[Response], None] | None = None  # passes a 1xx to the client
+        self.answered: float | None = None  # when the response head was handed to the client
+        self.status = 0  # what the client was told; 0 while nothing was
+        self.reason = UPSTREAM
+        self.close = False  # the answer is the connection's last
+        self.observed = True  # counted in the request metrics (probes are not)
+        self.attempts = 0
+        self.upstream = ""
+        self.upstream_wait = 0.0  # seconds waited for the upstream, all attempts
+        self.client_wait = 0.0  # seconds waited for the client
+        self.bytes_in = 0  # payload bytes of the request's body
+        self.bytes_out = 0  # payload bytes of the response's body
         self._settled: list[Settle] | None = []
 
     def on_settled(self, release: Settle) -> None:
