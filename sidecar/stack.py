@@ -1,7 +1,8 @@
 """A request's way, outermost layer first. `build` is the list; what each layer guards against stands beside it.
 
-A layer is asynchronous and thin: `async (exchange, call) -> Response`, where `call` is the rest of the way. What it
-decides, it asks of `policy/`.
+A layer takes the rest of the way and returns the way with itself in front, `layer(call) -> handler`, as middleware does
+in Go. Handlers are asynchronous and thin; what they decide, they ask of `policy/`. One that has nothing to do on the
+way back is a plain function that returns `call(exchange)`, and so costs no coroutine.
 """
 
 from __future__ import annotations
@@ -17,12 +18,7 @@ from sidecar.errors import CONNECT_FAILED, DEADLINE_EXCEEDED, DRAINING, INTERNAL
 from sidecar.exchange import EMPTY, Exchange, Handler, Outcome, Request, Response
 from sidecar.policy.deadline import answer_within, client_timeout
 
-
-class Layer(Protocol):
-    """A step on the way."""
-
-    def __call__(self, exchange: Exchange, call: Handler) -> Awaitable[Response]:
-        """Take the exchange one step further: `call` is the rest of the way."""
+Layer = Callable[[Handler], Handler]
 
 
 class Recorder(Protocol):
@@ -69,86 +65,105 @@ def compose(layers: Iterable[Layer], upstream: Handler) -> Handler:
     """The layers around `upstream`, the first one outermost."""
     handler = upstream
     for layer in reversed(list(layers)):
-        handler = partial(layer, call=handler)
+        handler = layer(handler)
     return handler
 
 
-async def observe(
-    recorder: Recorder, is_probe: Callable[[Request], bool], exchange: Exchange, call: Handler
-) -> Response:
+def observe(recorder: Recorder, is_probe: Callable[[Request], bool], call: Handler) -> Handler:
     """Register the exchange where it is counted and logged."""
-    exchange.observed = not is_probe(exchange.request)
-    recorder.opened(exchange)
-    exchange.on_settled(recorder.settled)
-    return await call(exchange)
+
+    def handler(exchange: Exchange) -> Awaitable[Response]:
+        if is_probe(exchange.request):
+            exchange.observed = False
+        recorder.opened(exchange)
+        exchange.on_settled(recorder.settled)
+        return call(exchange)
+
+    return handler
 
 
-async def rescue(recorder: Recorder, exchange: Exchange, call: Handler) -> Response:
+def rescue(recorder: Recorder, call: Handler) -> Handler:
     """Answer what failed, was refused, or was abandoned by the connection that the exchange came on."""
-    try:
-        if exchange.abandoned is not None:
-            raise exchange.abandoned
-        return await call(exchange)
-    except SidecarError as failure:
-        error = failure
-    except CancelledError:
-        if exchange.abandoned is None:
-            raise
-        error = exchange.abandoned
-    except Exception:
-        recorder.fault(exchange)
-        error = SidecarError(INTERNAL, "the sidecar failed on this request; its log says where")
-    exchange.reason = error.reason.token
-    exchange.close = error.reason.close
-    return answer(error, exchange.id)
 
-
-async def drain(draining: Callable[[], bool], exchange: Exchange, call: Handler) -> Response:
-    """The upstream that stops before us, as pods do, is no outage."""
-    try:
-        return await call(exchange)
-    except SidecarError as error:
-        if error.reason is CONNECT_FAILED and draining():
-            raise SidecarError(DRAINING, "this instance and its upstream are stopping", retry_after=1) from error
-        raise
-
-
-async def deadline(timeout: float, exchange: Exchange, call: Handler) -> Response:
-    """Set the limits that the exchange's timer watches over; it cancels the stack when they pass."""
-    wanted = client_timeout(exchange.request.headers.known)
-    if wanted is not None:
-        exchange.client_deadline = exchange.started + answer_within(wanted)
-        exchange.limit(exchange.client_deadline)
-        if exchange.deadline <= monotonic():
-            raise SidecarError(DEADLINE_EXCEEDED, f"the client's deadline of {wanted:g} s had passed already")
-    if timeout:
-        exchange.timeout = timeout
-        if exchange.whole is not None:
-            exchange.limit(exchange.whole + timeout)
-    return await call(exchange)
-
-
-async def attempt(recorder: Recorder, exchange: Exchange, call: Handler) -> Response:
-    """Try; and once more on a new connection, where a kept one was found dead and sending twice does no harm."""
-    while True:
-        exchange.attempts += 1
-        began = monotonic()
+    async def handler(exchange: Exchange) -> Response:
         try:
-            response = await call(exchange)
-        except SidecarError as error:
-            _ended(recorder, exchange, began, error)
-            if exchange.fresh or not _may_resend(exchange, error):
-                raise
-            exchange.fresh = True
+            if exchange.abandoned is not None:
+                raise exchange.abandoned
+            return await call(exchange)
+        except SidecarError as failure:
+            error = failure
         except CancelledError:
-            _ended(recorder, exchange, began, exchange.abandoned)
+            if exchange.abandoned is None:
+                raise
+            error = exchange.abandoned
+        except Exception:
+            recorder.fault(exchange)
+            error = SidecarError(INTERNAL, "the sidecar failed on this request; its log says where")
+        exchange.reason = error.reason.token
+        exchange.close = error.reason.close
+        return answer(error, exchange.id)
+
+    return handler
+
+
+def drain(draining: Callable[[], bool], call: Handler) -> Handler:
+    """The upstream that stops while we do, as pods do, is no outage."""
+
+    async def leaving(exchange: Exchange) -> Response:
+        try:
+            return await call(exchange)
+        except SidecarError as error:
+            if error.reason is CONNECT_FAILED:
+                raise SidecarError(DRAINING, "this instance and its upstream are stopping", retry_after=1) from error
             raise
-        else:
-            now = response.arrived or monotonic()
-            elapsed = now - began
-            exchange.upstream_wait += elapsed
-            recorder.attempt(Outcome(response.status, None, True, elapsed), now)
-            return response
+
+    return lambda exchange: leaving(exchange) if draining() else call(exchange)
+
+
+def deadline(timeout: float, call: Handler) -> Handler:
+    """Set the limits that the exchange's timer watches over; it cancels the stack when they pass."""
+
+    def handler(exchange: Exchange) -> Awaitable[Response]:
+        wanted = client_timeout(exchange.request.headers.known)
+        if wanted is not None:
+            exchange.client_deadline = exchange.started + answer_within(wanted)
+            exchange.limit(exchange.client_deadline)
+            if exchange.deadline <= monotonic():
+                raise SidecarError(DEADLINE_EXCEEDED, f"the client's deadline of {wanted:g} s had passed already")
+        if timeout:
+            exchange.timeout = timeout
+            if exchange.whole is not None:
+                exchange.limit(exchange.whole + timeout)
+        return call(exchange)
+
+    return handler
+
+
+def attempt(recorder: Recorder, call: Handler) -> Handler:
+    """Try; and once more on a new connection, where a kept one was found dead and sending twice does no harm."""
+
+    async def handler(exchange: Exchange) -> Response:
+        while True:
+            exchange.attempts += 1
+            began = monotonic()
+            try:
+                response = await call(exchange)
+            except SidecarError as error:
+                _ended(recorder, exchange, began, error)
+                if exchange.fresh or not _may_resend(exchange, error):
+                    raise
+                exchange.fresh = True
+            except CancelledError:
+                _ended(recorder, exchange, began, exchange.abandoned)
+                raise
+            else:
+                now = response.arrived or monotonic()
+                elapsed = now - began
+                exchange.upstream_wait += elapsed
+                recorder.attempt(Outcome(response.status, None, True, elapsed), now)
+                return response
+
+    return handler
 
 
 def _ended(recorder: Recorder, exchange: Exchange, began: float, error: SidecarError | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import cast
 
 import pytest
@@ -153,14 +153,14 @@ def test_layers_stand_in_the_order_they_are_listed() -> None:
     """The first is the outermost."""
     order: list[str] = []
 
-    def layer(name: str) -> Callable[..., Awaitable[Response]]:
-        async def step(exchange: Exchange, call: Handler) -> Response:
+    def layer(name: str, call: Handler) -> Handler:
+        async def handler(exchange: Exchange) -> Response:
             order.append(name)
             return await call(exchange)
 
-        return step
+        return handler
 
-    handler = compose([layer("outer"), layer("inner")], fine)
+    handler = compose([partial(layer, "outer"), partial(layer, "inner")], fine)
     with pytest.raises(StopIteration) as caught:
         handler(None).__await__().send(None)  # type: ignore[arg-type]  # none of them looks
 
