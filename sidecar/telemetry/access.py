@@ -66,6 +66,7 @@ class AccessLog:
         self._errors_only = mode == "errors"
         self._query = query
         self._timestamps = timestamps or Timestamps()
+        self._now = ""
         self._lines: list[Line] = []
 
     def settled(self, exchange: Exchange, now: float) -> None:
@@ -76,11 +77,12 @@ class AccessLog:
             return
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)
+            self._now = self._timestamps()  # one for all that end in this turn of the loop
         request = exchange.request
         path = request.target.decode("ascii", "replace") if self._query else request.path
         self._lines.append(
             Line(
-                self._timestamps(),
+                self._now,
                 "error" if status >= 500 else "warning" if failed else "info",
                 "request",
                 request.method,
@@ -94,7 +96,7 @@ class AccessLog:
                 exchange.overhead(now) * 1e6 // 1 / 1e3,
                 exchange.bytes_in,
                 exchange.bytes_out,
-                exchange.id.decode("ascii", "replace"),
+                exchange.id.decode(),
                 exchange.upstream,
                 exchange.client,
             )

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from sidecar.errors import REASONS, Side
 from sidecar.exchange import Exchange, Outcome
 from sidecar.telemetry.paths import PathTemplates
-from sidecar.telemetry.tally import SHORT_SECONDS, Counter, Family, Histogram, Reading, Tally
+from sidecar.telemetry.tally import SHORT_SECONDS, Buckets, Count, Counter, Family, Histogram, Reading, Tally
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 OTHER_METHOD: Final = "_OTHER"
@@ -27,6 +27,7 @@ _PROVES_NOTHING: Final = frozenset(reason.token for reason in REASONS if reason.
 # 2 for 200 to 299: the label of an attempt that was answered.
 _CLASSES: Final = {hundred: (f"{hundred}xx",) for hundred in range(1, 10)}
 
+_Row = tuple[Count, Buckets | None]
 _T = TypeVar("_T", bound=Tally)
 
 
@@ -37,6 +38,7 @@ class Metrics:
         self._tallies: list[Tally] = []
         self._readings: dict[str, Reading] = {}
         self._templates = PathTemplates()
+        self._rows: dict[tuple[str, str, int], _Row] = {}
         self.in_flight = 0  # observed requests that have begun and not ended
         self._requests = self.counter("http_requests_total", "Ended requests.", ("path", "method", "status"))
         self._durations = self.histogram(
@@ -115,19 +117,30 @@ class Metrics:
         self.in_flight -= 1
         request, reason = exchange.request, exchange.reason
         status = exchange.status or UNTOLD
-        method = request.method if request.method in METHODS else OTHER_METHOD
         path = self._templates.of(request.path, status != 404 and reason not in _PROVES_NOTHING)
-        self._requests.add((path, method, status))
-        self._answers.add((reason,))
-        # A tunnel lives as long as its two ends like: its time says nothing of anybody's speed.
-        if status != 101:
-            self._durations.of((path, method)).observe(now - exchange.started)
+        requests, seconds = self._rows.get((path, request.method, status)) or self._row(path, request.method, status)
+        requests.value += 1
+        self._answers.of((reason,)).value += 1
+        if seconds is not None:
+            seconds.observe(now - exchange.started)
             self._overhead.observe(exchange.overhead(now))
+
+    def _row(self, path: str, method: str, status: int) -> _Row:
+        """What requests of this kind add to; kept, where there is a bound to their number."""
+        known = method in METHODS
+        label = method if known else OTHER_METHOD
+        # A tunnel lives as long as its two ends like: its time says nothing of anybody's speed.
+        seconds = self._durations.of((path, label)) if status != 101 else None
+        row = self._requests.of((path, label, status)), seconds
+        if known:
+            self._rows[path, method, status] = row
+        return row
 
     def attempt(self, outcome: Outcome) -> None:
         """Count one attempt at the upstream, once its response head is there or it failed."""
         error = outcome.error
-        self._attempts.add(_CLASSES[outcome.status // 100] if error is None else (error.reason.token,))
+        kind = _CLASSES[outcome.status // 100] if error is None else (error.reason.token,)
+        self._attempts.of(kind).value += 1
         if outcome.status != 101:
             self._attempt_seconds.observe(outcome.elapsed)
 

@@ -47,6 +47,15 @@ class Tally(Protocol):
         """The figures as they are now, detached from those that go on counting."""
 
 
+class Count:
+    """One counter row: whoever holds it adds to `value`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+
 class Counter:
     """How often something happened, by label values. A name ends in `_total`."""
 
@@ -57,15 +66,22 @@ class Counter:
         self._help = text
         self._labels = labels
         # Without labels the figure exists from the start, so that a rate over it sees the first event.
-        self._rows: dict[Values, float] = {} if labels else {(): 0}
+        self._rows: dict[Values, Count] = {} if labels else {(): Count()}
+
+    def of(self, values: Values = ()) -> Count:
+        """The row for these label values; it may be kept, which saves the look-up."""
+        row = self._rows.get(values)
+        if row is None:
+            row = self._rows[values] = Count()
+        return row
 
     def add(self, values: Values = (), amount: float = 1) -> None:
         """Count `amount` more."""
-        rows = self._rows
-        rows[values] = rows.get(values, 0) + amount
+        self.of(values).value += amount
 
     def snapshot(self) -> Family:
-        return Family("counter", self._name, self._help, self._labels, list(self._rows.items()))
+        rows: list[tuple[Values, float | Spread]] = [(values, row.value) for values, row in self._rows.items()]
+        return Family("counter", self._name, self._help, self._labels, rows)
 
 
 class Buckets:

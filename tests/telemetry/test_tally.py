@@ -37,6 +37,17 @@ def test_a_counter_adds_up_by_label_values() -> None:
     assert read["things_total", (("kind", "b"), ("status", "404"))] == 1
 
 
+def test_a_row_that_is_kept_goes_on_counting() -> None:
+    """Whoever holds a row adds to the same figure as whoever looks it up."""
+    counter = Counter("things_total", "Things.", ("kind",))
+    row = counter.of(("a",))
+    row.value += 1
+    counter.add(("a",))
+
+    assert row is counter.of(("a",))
+    assert samples(counter)["things_total", (("kind", "a"),)] == 2
+
+
 def test_a_counter_without_labels_starts_at_zero() -> None:
     """A rate over it sees the first event, because the series is there before it."""
     assert samples(Counter("things_total", "Things."))["things_total", ()] == 0
