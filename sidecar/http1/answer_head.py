@@ -7,7 +7,7 @@ from functools import lru_cache
 from sidecar.exchange import Response
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256)  # phrases are short: heads.py sees to that
 def _status_line(status: int, phrase: bytes) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, phrase)
 

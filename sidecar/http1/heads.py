@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -35,7 +36,8 @@ RequestHead = tuple[Request, int, int, bool, bool]
 ResponseHead = tuple[Response, int | None, bool, bool, bool]
 
 
-_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-~]+) HTTP/1\.([01])\r\n")
+# The target is a path with its query, or (other) something that wants a closer look.
+_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) (?:(/[!\"$-~]*)|([!-~]+)) HTTP/1\.([01])\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?\r\n")
 _LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,17}")
 # RFC 3986 section 3.2, without user information, and without the comma, which some read as a list.
@@ -57,12 +59,12 @@ _REWRITTEN: Final = frozenset(
 _READ: Final = frozenset(
     {b"host", b"content-length", b"expect", b"idempotency-key", b"grpc-timeout", b"connect-timeout-ms"}
 )
+_BODILESS: Final = frozenset({204, 304})
 _TWICE_REFUSED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 # To name these in Connection would have the next hop frame or route another message than this one.
 _NOT_PER_HOP: Final = frozenset({b"host", b"content-length"})
 
 
-_SLASH: Final = 0x2F
 _METHODS: Final = {
     method.encode("ascii"): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 }
@@ -108,11 +110,11 @@ class HeadReader:
         line = _REQUEST_LINE.match(head)
         if line is None:
             raise HeadError("the request line is not METHOD TARGET HTTP/1.1 (or 1.0)")
-        method, target, version = line.groups()
+        method, target, other, version = line.groups()
         minor = 1 if version == b"1" else 0
         block, known, connection = _collect(head, line.end(), _REQUEST_FIELDS)
-        if target[0] != _SLASH or b"#" in target or method == b"CONNECT":
-            target = _origin_form(method, target, known)
+        if target is None or method == b"CONNECT":
+            target = _origin_form(method, target or other, known)
         host = known.get(b"host")
         if host is None:
             if minor:
@@ -123,40 +125,35 @@ class HeadReader:
             self._last_host = host
         length, chunked = _framing(known, minor)
         request = Request(_METHODS.get(method) or method.decode("ascii"), target, Headers(block, known))
-        if connection:
-            keep_alive = b"close" not in connection and (minor == 1 or b"keep-alive" in connection)
-        else:
-            keep_alive = minor == 1
         if minor and (connection or b"te" in known):
             _per_hop_wishes(request, connection, bodiless=not length and not chunked)
-        return request, minor, length or 0, chunked, keep_alive
+        return request, minor, length or 0, chunked, _keeps_alive(connection, minor) if connection else minor == 1
 
     def response(self, head: bytes, method: str) -> ResponseHead:
         """Read the head of a response to a `method` request. Raises HeadError."""
         self._check(head, httptools.HttpResponseParser(self))
-        line = _STATUS_LINE.match(head)
-        if line is None:
-            raise HeadError("the status line is not HTTP/1.1 (or 1.0), three digits, a phrase")
-        version, digits, phrase = line.groups()
-        minor = 1 if version == b"1" else 0
-        status = int(digits)
-        block, known, connection = _collect(head, line.end(), _RESPONSE_FIELDS)
+        end = head.find(b"\n") + 1
+        line = head[:end]
+        minor, status, phrase = _known_status_line(line) if end <= _USUAL_LINE else _status_line(line)
+        block, known, connection = _collect(head, end, _RESPONSE_FIELDS)
         length, chunked = _framing(known, minor)
-        bodiless = method == "HEAD" or status == 304
-        if status < 200 or status == 204:
-            if length or chunked:
-                raise HeadError(f"a {status} answer that announces a body")
+        bodiless = method == "HEAD"
+        if status in _BODILESS or status < 200:
             bodiless = True
-            if length is not None:
-                block = without(block, (b"content-length",))
-        keep_alive = b"close" not in connection and (minor == 1 or b"keep-alive" in connection)
-        response = Response(status, phrase or b"", Headers(block, known))
-        return response, length, chunked, bodiless, keep_alive
+            if status != 304:
+                if length or chunked:
+                    raise HeadError(f"a {status} answer that announces a body")
+                if length is not None:
+                    block = without(block, (b"content-length",))
+        response = Response(status, phrase, Headers(block, known))
+        return response, length, chunked, bodiless, _keeps_alive(connection, minor) if connection else minor == 1
 
     def _check(self, head: bytes, parser: httptools.HttpRequestParser | httptools.HttpResponseParser) -> None:
-        fields = head.count(b"\n") - 2
-        if fields > self._max_headers:
-            raise HeadError(f"{fields} header fields, {self._max_headers} are allowed", too_large=True)
+        # Whether there can be so many at all is a cheaper question: the shortest line has four bytes.
+        if len(head) > 4 * self._max_headers:
+            fields = head.count(b"\n") - 2
+            if fields > self._max_headers:
+                raise HeadError(f"{fields} header fields, {self._max_headers} are allowed", too_large=True)
         self._complete = False
         try:
             parser.feed_data(head)
@@ -168,6 +165,20 @@ class HeadReader:
             raise HeadError("the head does not end where its empty line is")
 
 
+def _status_line(line: bytes) -> tuple[int, int, bytes]:
+    """(minor version, status, phrase)."""
+    found = _STATUS_LINE.fullmatch(line)
+    if found is None:
+        raise HeadError("the status line is not HTTP/1.1 (or 1.0), three digits, a phrase")
+    phrase = found[3] or b""
+    # Nobody reads it, so one that is no phrase is not passed on: what is remembered of answers needs a bound.
+    return 1 if found[1] == b"1" else 0, int(found[2]), phrase if len(phrase) <= _USUAL_LINE else b""
+
+
+_USUAL_LINE: Final = 80  # bytes
+_known_status_line: Final = lru_cache(maxsize=256)(_status_line)  # an upstream has a handful of them
+
+
 def _collect(head: bytes, start: int, finder: re.Pattern[bytes]) -> tuple[bytes, dict[bytes, bytes], frozenset[bytes]]:
     """Take the fields that matter here out of a head: (end-to-end block, values by lower-case name, Connection)."""
     known: dict[bytes, bytes] = {}
@@ -175,8 +186,8 @@ def _collect(head: bytes, start: int, finder: re.Pattern[bytes]) -> tuple[bytes,
     position = start
     for match in finder.finditer(head.lower(), start - 2):
         name = match[1]
-        begin, end = match.span()
-        value = head[begin + 3 + len(name) : end].strip(b" \t")
+        begin, end = match.span(2)
+        value = head[begin:end].strip(b" \t")
         if name in known:
             if name in _TWICE_REFUSED:
                 raise HeadError(f"{name.decode('ascii')} is there twice")
@@ -185,7 +196,7 @@ def _collect(head: bytes, start: int, finder: re.Pattern[bytes]) -> tuple[bytes,
         if name not in _READ:
             if kept is None:
                 kept = []
-            kept.append(head[position : begin + 2])
+            kept.append(head[position : match.start() + 2])
             position = end + 2
     if kept is None:
         return head[start:-2], known, _NONE
@@ -200,6 +211,11 @@ def _collect(head: bytes, start: int, finder: re.Pattern[bytes]) -> tuple[bytes,
     if not connection <= _PLAIN:
         block = _without_named(block, connection, known)
     return block, known, connection
+
+
+def _keeps_alive(connection: frozenset[bytes], minor: int) -> bool:
+    """Whether the sender of this Connection field goes on using the connection (RFC 9112 section 9.3)."""
+    return b"close" not in connection and (minor == 1 or b"keep-alive" in connection)
 
 
 _NONE: Final[frozenset[bytes]] = frozenset()
@@ -218,13 +234,12 @@ def _without_named(block: bytes, named: frozenset[bytes], known: dict[bytes, byt
 def _framing(known: dict[bytes, bytes], minor: int) -> tuple[int | None, bool]:
     """(Content-Length, chunked) by RFC 9112 section 6.3, refusing everything with two readings."""
     length = known.get(b"content-length")
-    coding = known.get(b"transfer-encoding")
-    if coding is not None:
+    if b"transfer-encoding" in known:
         if length is not None:
             raise HeadError("both Transfer-Encoding and Content-Length")
         if not minor:
             raise HeadError("Transfer-Encoding in HTTP/1.0")
-        if coding.lower() != b"chunked":
+        if known[b"transfer-encoding"].lower() != b"chunked":
             raise HeadError("a Transfer-Encoding other than exactly chunked")
         return None, True
     if length is None:

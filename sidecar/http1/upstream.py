@@ -48,8 +48,12 @@ class Http1Upstream:
         if b"host" not in request.headers.known:
             # An HTTP/1.0 client need not name one; our request is HTTP/1.1.
             extra += b"Host: %b\r\n" % self._authority
-        budget = self._budget(exchange)
-        if budget is not None:
+        # What the upstream has for this attempt, if it is bounded: told to it on every attempt.
+        left = exchange.deadline - monotonic() if exchange.deadline != inf else exchange.timeout
+        if 0.0 < self._attempt_timeout < left:
+            left = self._attempt_timeout
+        if left != inf:
+            budget = int(left * 1000) if left >= 0.001 else 1
             extra += b"x-request-timeout-ms: %d\r\nx-envoy-expected-rq-timeout-ms: %d\r\n" % (budget, budget)
         if request.body is not EMPTY and request.body.length is None:
             extra += b"Transfer-Encoding: chunked\r\n"
@@ -58,16 +62,9 @@ class Http1Upstream:
         elif request.accepts_trailers:
             extra += b"Connection: TE\r\nTE: trailers\r\n"
         return b"%b %b HTTP/1.1\r\n%bX-Request-ID: %b\r\n%b\r\n" % (
-            request.method.encode("ascii"),
+            request.method.encode(),
             request.target,
             request.headers.block,
             exchange.id,
             extra,
         )
-
-    def _budget(self, exchange: Exchange) -> int | None:
-        """Milliseconds the upstream has for this attempt, if it is bounded: told to it on every attempt."""
-        left = exchange.deadline - monotonic() if exchange.deadline != inf else exchange.timeout
-        if self._attempt_timeout:
-            left = min(left, self._attempt_timeout)
-        return None if left == inf else max(1, int(left * 1000))

@@ -21,10 +21,12 @@ from tests.http1.reading import response_head, told
         (b"HTTP/1.1 200", 200, b""),
         (b"HTTP/1.1 299 Any\tthing \xe9", 299, b"Any\tthing \xe9"),
         (b"HTTP/1.1 999 Odd", 999, b"Odd"),
+        (b"HTTP/1.1 200 " + b"p" * 80, 200, b"p" * 80),
+        (b"HTTP/1.1 200 " + b"p" * 81, 200, b""),
     ],
 )
 def test_status_lines_that_are_believed(first: bytes, status: int, phrase: bytes) -> None:
-    """Any number of three digits, any phrase or none."""
+    """Any number of three digits, any phrase or none; one that is too long to be a phrase is left out."""
     read = told(response_head(first=first))
 
     assert (status, phrase) == (read.status, read.phrase)
