@@ -18,25 +18,26 @@ from sidecar.exchange import EMPTY, Body, Data, FixedBody, Request, Response
 from sidecar.headers import tokens
 from sidecar.http1.heads import HeadError, HeadReader, ResponseHead
 from sidecar.http1.inflow import Inflow
-from sidecar.http1.intake import Intake, ReadBuffers
-from sidecar.http1.link import FLUSH, HOT, MOST_INTERIM, Owner, State
+from sidecar.http1.intake import Intake, ReadBuffers, is_long
+from sidecar.http1.link import ANSWERING, CLOSED, FLUSH, HOT, IDLE, MOST_INTERIM, TUNNEL, WAITING, Owner
 from sidecar.http1.outflow import Outflow
 from sidecar.http1.sockets import set_reading
 
 
-class UpstreamConnection(asyncio.BufferedProtocol):
+class UpstreamConnection(asyncio.Protocol):
     """Created by the pool. Times are seconds of `time.monotonic`."""
 
     def __init__(self, owner: Owner, reader: HeadReader, max_head: int, buffers: ReadBuffers) -> None:
         self._owner = owner
         self._reader = reader
-        self._intake = Intake(buffers)
+        self._buffers = buffers
+        self._intake: Intake | None = None  # once there was a long body
         self._max_head = max_head
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(self._loop, self._on_alarm)
         self.rest = self._alarm.set  # (until): lie idle, and close then
         self._transport: asyncio.Transport | None = None
-        self.state = State.IDLE
+        self.state = IDLE
         self.served = 0  # responses read to their end
         self.idle_since = 0.0
         self.closed_while_idle = False  # by the upstream
@@ -64,7 +65,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """
         transport = self._transport
         return (
-            self.state is State.IDLE
+            self.state is IDLE
             and transport is not None
             and not transport.is_closing()
             and ((not surely and monotonic() - self.idle_since < HOT) or not self._unread.poll(0))
@@ -72,7 +73,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Close at once; what is in flight is lost."""
-        self.state = State.CLOSED
+        self.state = CLOSED
         self._alarm.stop()
         if self._transport is not None:
             self._transport.abort()
@@ -89,7 +90,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             raise SidecarError(STALE_CONNECTION, "the kept connection was closed before the request was written")
-        self.state = State.WAITING
+        self.state = WAITING
         self._heard = False
         self._interim = 0
         self._inform = inform
@@ -125,7 +126,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._outflow = None
         if error is not None:
             self._fail(error)
-        elif self._timeout and self.state is State.WAITING:
+        elif self._timeout and self.state is WAITING:
             self._due = monotonic() + self._timeout
             self._alarm.set(self._due)
 
@@ -156,17 +157,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else ""
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """asyncio's call."""
-        return self._intake.buffer(self._inflow)
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """asyncio's call."""
-        self._intake.updated(nbytes, self._inflow, self.data_received)
-
     def data_received(self, data: bytes) -> None:
         """Take what was read."""
-        if self.state is State.WAITING:
+        if self.state is WAITING:
             self._heard = True
             self._read_head(self._buffer + data if self._buffer else data)
         elif self._inflow is not None:
@@ -226,7 +219,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             response.body = FixedBody(rest)
             self._complete(b"")
         else:
-            self.state = State.ANSWERING
+            self.state = ANSWERING
             self._reusable = keep_alive and (chunked or length is not None)
             inflow = self._begin_body(response, length, rest, chunked=chunked)
             if inflow.failed is not None:
@@ -240,6 +233,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         )
         if rest:
             self._read_body(inflow, rest)
+        if is_long(inflow) and self._transport is not None:
+            self._intake = self._intake or Intake(self, self._transport, self._buffers)
+            self._intake.expect(inflow)
         return inflow
 
     def _switch(self, response: Response, request: Request) -> bool:
@@ -248,7 +244,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         given = tokens(response.headers.known.get(b"upgrade", b""))
         if self._transport is None or not given or not set(given) <= set(wished):
             return False
-        self.state, self._due = State.TUNNEL, inf
+        self.state, self._due = TUNNEL, inf
         self._outflow = Outflow(self._transport, b"", False, self._tunnel_sent, half_close=True)
         response.tunnel = self._outflow
         return True
@@ -286,7 +282,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         elif self._request is not None and self._request.body is not EMPTY and self._transport.get_write_buffer_size():
             self.close()  # answered before it had read the request: the rest of that is still on its way out
         else:
-            self.state = State.IDLE
+            self.state = IDLE
             self._request = None
             self._inform = None
             self._owner.released(self)
@@ -296,7 +292,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         inflow = self._inflow
         if inflow is not None:
             inflow.end_of_stream(CONNECTION_LOST)
-            if self.state is State.TUNNEL:
+            if self.state is TUNNEL:
                 return self._outflow is not None  # the client's half lives on
             self._inflow = None
             self.served += 1
@@ -307,10 +303,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's call."""
         why = f": {exc}" if exc else ""
-        stale = self.state is State.WAITING and self.served > 0 and not self._heard
-        self.closed_while_idle = stale or self.state is State.IDLE
-        self.state = State.CLOSED
-        self._intake.close()
+        stale = self.state is WAITING and self.served > 0 and not self._heard
+        self.closed_while_idle = stale or self.state is IDLE
+        self.state = CLOSED
+        self._intake = None  # the two keep each other
         self._owner.lost(self)
         if self._answer is not None:
             reason = STALE_CONNECTION if stale else CONNECTION_LOST
@@ -336,14 +332,14 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             set_reading(self._transport, on)
 
     def _on_alarm(self, now: float) -> None:
-        if self.state is State.IDLE:
+        if self.state is IDLE:
             if not self._unread.poll(0):
                 self.close()
         elif now < self._due:
             pass  # it was set when the connection last lay idle
-        elif self.state is State.WAITING:
+        elif self.state is WAITING:
             self._fail(SidecarError(ATTEMPT_TIMEOUT, f"no answer within {self._timeout:g} s", sent=True))
-        elif self.state is State.TUNNEL:
+        elif self.state is TUNNEL:
             self.close()
 
     def __repr__(self) -> str:

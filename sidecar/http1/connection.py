@@ -17,7 +17,7 @@ from sidecar.forwarding import Peer
 from sidecar.headers import Headers
 from sidecar.http1.heads import HeadError, RequestHead
 from sidecar.http1.inflow import Inflow
-from sidecar.http1.intake import Intake
+from sidecar.http1.intake import Intake, is_long
 from sidecar.http1.refusals import hopeless, refusal, too_long
 from sidecar.http1.sockets import broken, peer_name, readable, reset, set_reading
 from sidecar.http1.turn import Turn
@@ -36,7 +36,7 @@ _LOOK: Final = 1.0
 _QUIET: Final = 1.0
 
 
-class ClientConnection(asyncio.BufferedProtocol):
+class ClientConnection(asyncio.Protocol):
     """Created by the server. Times are seconds of `time.monotonic`."""
 
     __slots__ = (
@@ -62,7 +62,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.turn: Turn | None = None
         self.write_paused = False
         self._alarm = Alarm(server.loop, self._on_alarm)
-        self._intake = Intake(server.buffers)
+        self._intake: Intake | None = None  # once there was a long body
         self._buffer = b""  # an incomplete head, or what came before its turn
         self._first_byte = 0.0  # when the incomplete head began; 0 while there is none
         self._skipping: Inflow | None = None  # the rest of a body whose request has been answered
@@ -91,7 +91,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         """asyncio's call."""
         self.server.connections.discard(self)
         self._alarm.stop()
-        self._intake.close()
+        self._intake = None  # the two keep each other
         turn, self.turn = self.turn, None
         if turn is not None:
             turn.client_gone()
@@ -120,18 +120,6 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     # ── requests
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """asyncio's call."""
-        return self._intake.buffer(self._inflow)
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """asyncio's call."""
-        self._intake.updated(nbytes, self._inflow, self.data_received)
-
-    @property
-    def _inflow(self) -> Inflow | None:
-        return self.turn.inflow if self.turn is not None else None
-
     def data_received(self, data: bytes) -> None:
         """Take what was read."""
         turn = self.turn
@@ -142,8 +130,10 @@ class ClientConnection(asyncio.BufferedProtocol):
                 self._alarm.set(min(self._linger_until, monotonic() + _LINGER_QUIET))
             elif self.write_paused:
                 self._wait_its_turn(data)
+            elif self._buffer:
+                self._read_head(self._buffer + data, len(self._buffer))
             else:
-                self._read_head(self._buffer + data if self._buffer else data, len(self._buffer))
+                self._read_head(data, 0)
         elif turn.inflow is not None:
             rest = turn.receive(turn.inflow, data)
             if rest:
@@ -182,7 +172,7 @@ class ClientConnection(asyncio.BufferedProtocol):
     def _begin(self, head: RequestHead, rest: bytes, now: float) -> None:
         request, minor, length, chunked, keep_alive = head
         exchange = self._new_exchange(request, now)
-        turn = self.turn = Turn(self, self._transport, exchange, minor, now, last=not keep_alive)
+        turn = self.turn = Turn(self, self._transport, exchange, minor, now, not keep_alive)
         if minor:
             exchange.inform = turn.inform
         if chunked or length:
@@ -219,6 +209,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         if rest:
             self._buffer = bytes(turn.receive(inflow, rest))
             turn.exchange.abandoned = turn.exchange.abandoned or inflow.failed
+        self._take_in(inflow)
 
     def _refuse(self, error: SidecarError, now: float) -> None:
         """Answer what could not be read as a request; it goes the way of all requests, to be counted and logged."""
@@ -226,7 +217,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         exchange = self._new_exchange(Request("_", b"-", Headers()), now)
         exchange.abandoned = error
         self._linger_until = now + _LINGER
-        self.turn = Turn(self, self._transport, exchange, 1, now, last=True)
+        self.turn = Turn(self, self._transport, exchange, 1, now, True)
         self.turn.start()
 
     def feed_tunnel(self, inflow: Inflow) -> None:
@@ -235,6 +226,12 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.set_reading(True)
         if early:
             inflow.feed(early)
+        self._take_in(inflow)
+
+    def _take_in(self, inflow: Inflow) -> None:
+        if is_long(inflow):
+            self._intake = self._intake or Intake(self, self._transport, self.server.buffers)
+            self._intake.expect(inflow)
 
     # ── between turns
 
@@ -276,9 +273,10 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._alarm.set(now + _QUIET)
         else:
             self._alarm.set(now + self.server.settings.timeouts.keep_alive)
-        inflow = self._inflow
-        if not self._reading and (inflow.reading if inflow is not None else len(self._buffer) <= _PIPELINE):
-            self.set_reading(True)
+        if not self._reading:
+            inflow = self.turn.inflow if self.turn is not None else None
+            if inflow.reading if inflow is not None else len(self._buffer) <= _PIPELINE:
+                self.set_reading(True)
 
     def _skip(self, inflow: Inflow, data: bytes) -> None:
         """Read past a body that nobody wants any more."""

@@ -1,4 +1,4 @@
-"""Questions to a transport's socket that asyncio does not ask."""
+"""What asyncio does not ask of a transport and its socket, or not so that it holds for every event loop."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ def set_reading(transport: asyncio.Transport, on: bool) -> None:
         transport.resume_reading()
     else:
         transport.pause_reading()
+
+
+def replace_protocol(transport: asyncio.Transport, protocol: asyncio.BaseProtocol) -> None:
+    """Have `protocol` called from now on, unless the transport is on its way out."""
+    if transport.is_closing():
+        return
+    transport.set_protocol(protocol)
+    if transport.is_reading():
+        # uvloop settles whose memory it reads into when reading starts.
+        transport.pause_reading()
+        transport.resume_reading()
 
 
 def readable(transport: asyncio.BaseTransport) -> bool:

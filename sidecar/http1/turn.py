@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from sidecar.errors import CLIENT_GONE, CONNECTION_LOST, DEADLINE_EXCEEDED, INTERNAL, REQUEST_TIMEOUT, SidecarError
-from sidecar.exchange import Body, Data, Exchange, FixedBody, Response
+from sidecar.exchange import Body, Data, Exchange, FixedBody, Response, Sink
 from sidecar.http1.answer_head import answer_head, interim_head
 from sidecar.http1.inflow import Inflow
 from sidecar.http1.outflow import Outflow
@@ -52,7 +52,6 @@ class Turn:
         exchange: Exchange,
         minor: int,
         now: float,
-        *,
         last: bool,
     ) -> None:
         self.exchange = exchange
@@ -70,7 +69,8 @@ class Turn:
 
     def start(self) -> None:
         """Send the exchange through the stack."""
-        self._task = self._connection.server.loop.create_task(self._serve(), name="turn")
+        # With a name and without the loop's help: it would make a name of its own first, for half a microsecond.
+        self._task = Task(self._serve(), loop=self._connection.server.loop, name="turn")
 
     def receive(self, inflow: Inflow, data: Data) -> Data:
         """Take bytes of the request's body, or of the client's half of a tunnel; returns those behind its end."""
@@ -104,11 +104,12 @@ class Turn:
     def _answer(self, exchange: Exchange, response: Response) -> None:
         exchange.answered = self._active = now = monotonic()
         exchange.status = response.status
-        body = response.body
-        tunnel = response.tunnel is not None
-        chunked = body.length is None and not tunnel and self._minor == 1
-        self._framed = chunked or body.length is not None
-        self.last = self.last or not self._framed or exchange.close or self._connection.server.draining
+        body, chunked = response.body, False
+        if not isinstance(body, FixedBody):
+            chunked = body.length is None and response.tunnel is None and self._minor == 1
+            self._framed = chunked or body.length is not None
+        if exchange.close or not self._framed or self._connection.server.draining:
+            self.last = True
         if self.inflow is not None:
             # The rest of the request may never end; one that waits for 100 may never begin, and nobody can tell which.
             # A little of it is read past; otherwise the client is told.
@@ -122,9 +123,11 @@ class Turn:
             self._transport.write(head + content)
             self._finish(now)
         else:
-            self._relay(body, Outflow(self._transport, head, chunked, self._sent, half_close=tunnel))
-            if tunnel:
-                self._open_tunnel(response)
+            if response.tunnel is not None:
+                # First, as the upstream's half may have ended already, and that alone must not end the turn.
+                self._open_tunnel(response.tunnel)
+            half_close = response.tunnel is not None
+            self._relay(body, Outflow(self._transport, head, chunked, self._sent, half_close=half_close))
 
     def _relay(self, body: Body, outflow: Outflow) -> None:
         self._outflow = outflow
@@ -136,9 +139,8 @@ class Turn:
                 relay.pause()
             self._moved(self._active)
 
-    def _open_tunnel(self, response: Response) -> None:
+    def _open_tunnel(self, tunnel: Sink) -> None:
         """From here the client's bytes belong to the protocol that was switched to."""
-        assert response.tunnel is not None
         self.inflow = Inflow(
             None,
             chunked=False,
@@ -146,7 +148,7 @@ class Turn:
             set_reading=self._connection.set_reading,
             on_cancel=self._transport.abort,
         )
-        self.inflow.attach(response.tunnel)
+        self.inflow.attach(tunnel)
         self._connection.feed_tunnel(self.inflow)
 
     def _sent(self, error: SidecarError | None) -> None:

@@ -55,6 +55,15 @@ def test_downloads(client: Client, kind: str, size: int) -> None:
     assert answer.body == pattern(size)
 
 
+def test_long_and_short_bodies_take_turns_on_one_connection(client: Client) -> None:
+    """A connection is read in another way once it has carried a long body; what comes after it is still read right."""
+    for size in [10, 1_000_003, 0, 20_000, 1_000_003, 300]:
+        client.ask("/upload", "POST", body=pattern(size))
+        assert json.loads(client.read().body) == {"bytes": size, "sha256": pattern_hash(size)}
+        for kind in ["bytes", "chunked"]:
+            assert client.get(f"/{kind}/{size}").body == pattern(size)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("chunked", [False, True])
 def test_uploads(client: Client, size: int, chunked: bool) -> None:
