@@ -1,4 +1,4 @@
-"""Sends huge bodies through the proxy, and shows its memory over time: `python -m tests.wire.big_bodies [--size 2GiB]`.
+"""Sends huge bodies through the proxy, and shows its memory over time: `python -m tests.wire.big_bodies [--size 512MiB]`.
 
 Down and up, each against the Go service and each with a reader that stops for a minute in the middle. No test collects
 this, as it takes minutes. It exits with 1 where a hash is wrong or the memory grew by more than 40 MB.
@@ -15,6 +15,7 @@ from functools import partial
 from threading import Event, Thread
 from time import monotonic, sleep
 
+from sidecar.settings.units import parse_size
 from tests.support.processes import GoService, Proxy
 from tests.support.upstream import Peer, Seen, Upstream
 
@@ -150,11 +151,11 @@ def proof(name: str, proxy: Proxy, size: int, every: float, run: Callable[[Watch
 def main() -> int:
     """Run all four."""
     parser = argparse.ArgumentParser(description="Huge bodies through the proxy, and its memory over time.")
-    parser.add_argument("--size", type=int, default=2048, help="MiB each way (2048)")
+    parser.add_argument("--size", type=parse_size, default="2048MiB", help="of each body (2048MiB)")
     parser.add_argument("--stop", type=float, default=60.0, help="seconds that a reader stops for (60)")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two lines (5)")
     given = parser.parse_args()
-    size, stop, every = given.size * MIB, given.stop, given.every
+    size, stop, every = given.size, given.stop, given.every
     good = []
     with GoService() as go, Proxy(go.url) as proxy:
         for name, run, stop_for in (
