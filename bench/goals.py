@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bench.footprint import Footprint
-from bench.load import BIG, SMALL_32, SMALL_1024, Scenario
+from bench.load import BIG, SMALL_32, SMALL_1024, UPLOAD, Scenario
 from bench.rounds import Rounds
 
 OURS = "sidecar"
@@ -59,6 +59,7 @@ def _first_answer(results: Results) -> float | None:
 GOALS = (
     Goal("small", "CPU per small request, to Envoy's", 0.75, "x", _cpu_to_envoy(SMALL_32)),
     Goal("big", "CPU per 1 MiB response, to Envoy's", 0.7, "x", _cpu_to_envoy(BIG)),
+    Goal("upload", "CPU per 1 MiB upload, to Envoy's", 0.7, "x", _cpu_to_envoy(UPLOAD)),
     Goal("small", "CPU per request at 1,024 connections, to that at 32", 1.3, "x", _many_connections),
     Goal("idle", "idle memory (RSS), to Envoy's", 0.75, "x", _idle_memory),
     Goal("start", "process start to first answer", 300, " ms", _first_answer),

@@ -270,7 +270,7 @@ class App:
         block = request.headers.block
         for agent in self._probe_agents:
             # A quick look first: to find the field itself costs more than most requests are worth.
-            if agent in block and (request.headers.get(b"user-agent") or b"").startswith(self._probe_agents):
+            if block.find(agent) >= 0 and (request.headers.get(b"user-agent") or b"").startswith(self._probe_agents):
                 return True
         return False
 

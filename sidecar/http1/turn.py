@@ -69,7 +69,9 @@ class Turn:
 
     def start(self) -> None:
         """Send the exchange through the stack."""
-        # With a name and without the loop's help: it would make a name of its own first, for half a microsecond.
+        # With a name and without the loop's help: it would make a name of its own first, for half a microsecond. Not
+        # eager (without waiting for the loop's turn): each write then wakes its reader by itself, where now they are
+        # woken in bursts; measured 12 % more CPU at 32 connections.
         self._task = Task(self._serve(), loop=self._connection.server.loop, name="turn")
 
     def receive(self, inflow: Inflow, data: Data) -> Data:

@@ -23,6 +23,9 @@ from sidecar.telemetry.render import Event, Renderer, Timestamps
 # Characters of a path that are logged; the rest says nothing more and may be 60 KiB.
 _LONGEST_PATH: Final = 2048
 
+# So many lines are rendered at once, before they grow cold in the processor's cache.
+_ENOUGH: Final = 64
+
 
 class Line(msgspec.Struct, gc=False):
     """The fields of a line, in their order. Times are milliseconds, sizes bytes of the bodies."""
@@ -101,6 +104,8 @@ class AccessLog:
                 exchange.client,
             )
         )
+        if len(self._lines) == _ENOUGH:
+            self.flush()
 
     def flush(self) -> None:
         """Hand over what has been collected."""
