@@ -1,4 +1,4 @@
-"""Sends huge bodies through the proxy, and shows its memory over time: `python -m tests.wire.big_bodies [--size 512MiB]`.
+"""Sends huge bodies through the proxy and shows its memory: `python -m tests.wire.big_bodies [--size 512MiB]`.
 
 Down and up, each against the Go service and each with a reader that stops for a minute in the middle. No test collects
 this, as it takes minutes. It exits with 1 where a hash is wrong or the memory grew by more than 40 MB.
