@@ -109,15 +109,16 @@ def rescue(recorder: Recorder, call: Handler) -> Handler:
 def drain(draining: Callable[[], bool], call: Handler) -> Handler:
     """The upstream that stops while we do, as pods do, is no outage."""
 
-    async def leaving(exchange: Exchange) -> Response:
+    async def handler(exchange: Exchange) -> Response:
         try:
             return await call(exchange)
         except SidecarError as error:
-            if error.reason is CONNECT_FAILED:
+            # Asked now, not on the way in: the drain may have begun in the meantime.
+            if error.reason is CONNECT_FAILED and draining():
                 raise SidecarError(DRAINING, "this instance and its upstream are stopping", retry_after=1) from error
             raise
 
-    return lambda exchange: leaving(exchange) if draining() else call(exchange)
+    return handler
 
 
 def deadline(timeout: float, call: Handler) -> Handler:

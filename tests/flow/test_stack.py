@@ -113,6 +113,20 @@ async def test_only_a_drain_excuses_a_missing_upstream(draining: bool, reason: s
 
 
 @travelling
+async def test_a_drain_excuses_what_began_before_it() -> None:
+    """A request whose upstream goes after the drain began is told of the drain, whenever it came itself."""
+    async with Scene() as scene:
+        scene.accepts.clear()
+        client = scene.client()
+        client.ask(GET)
+        await scene.quiet()
+        scene.draining = scene.refuses = True
+        scene.accepts.set()
+
+        assert (await client.answer()).reason == "draining"
+
+
+@travelling
 async def test_a_stale_connection_is_tried_once_more() -> None:
     """Then a new one, and if that should be called stale too, it is the end."""
     fresh: list[bool] = []
