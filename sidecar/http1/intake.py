@@ -100,6 +100,8 @@ class Intake(asyncio.BufferedProtocol):
                 self._left = self._buffers.leave()
         if inflow is self._inflow and inflow is not None and inflow.complete:
             self._inflow = None
+            if self._left is None:
+                self._sink = None  # else an idle connection would keep its last exchange alive
 
     def eof_received(self) -> bool | None:
         """asyncio's call."""
