@@ -324,8 +324,8 @@ def test_sse_flows_event_by_event(raw: Raw) -> None:
     peers: list[Peer] = []
 
     def script(peer: Peer, seen: Seen) -> None:
+        peers.append(peer)  # first: the test goes on as soon as the head has arrived
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        peers.append(peer)
 
     raw.upstream.script = script
     with raw.client() as client:
