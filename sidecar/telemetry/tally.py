@@ -75,10 +75,6 @@ class Counter:
             row = self._rows[values] = Count()
         return row
 
-    def add(self, values: Values = (), amount: float = 1) -> None:
-        """Count `amount` more."""
-        self.of(values).value += amount
-
     def snapshot(self) -> Family:
         rows: list[tuple[Values, float | Spread]] = [(values, row.value) for values, row in self._rows.items()]
         return Family("counter", self._name, self._help, self._labels, rows)
