@@ -125,11 +125,11 @@ class Turn:
             self._transport.write(head + content)
             self._finish(now)
         else:
-            if response.tunnel is not None:
+            tunnel = response.tunnel
+            if tunnel is not None:
                 # First, as the upstream's half may have ended already, and that alone must not end the turn.
-                self._open_tunnel(response.tunnel)
-            half_close = response.tunnel is not None
-            self._relay(body, Outflow(self._transport, head, chunked, self._sent, half_close=half_close))
+                self._open_tunnel(tunnel)
+            self._relay(body, Outflow(self._transport, head, chunked, self._sent, half_close=tunnel is not None))
 
     def _relay(self, body: Body, outflow: Outflow) -> None:
         self._outflow = outflow
