@@ -27,11 +27,11 @@ def answer(error: SidecarError, request_id: bytes) -> Response:
         "request_id": request_id.decode("ascii"),
         **error.facts,
     }
-    retry_after = b""
+    more = error.headers
     if error.retry_after is not None:
         seconds = max(1, ceil(error.retry_after))
         problem["retry_after"] = seconds
-        retry_after = b"Retry-After: %d\r\n" % seconds
+        more += b"Retry-After: %d\r\n" % seconds
     body = _encode(problem) + b"\n"
     token = reason.token.encode("ascii")
     block = (
@@ -42,7 +42,7 @@ def answer(error: SidecarError, request_id: bytes) -> Response:
         _date(time()),
         token,
         reason.proxy_error.encode("ascii"),
-        retry_after,
+        more,
     )
     return Response(reason.status, _phrase(reason.status), Headers(block), FixedBody(body))
 

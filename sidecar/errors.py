@@ -135,7 +135,8 @@ class SidecarError(Exception):
 
     `detail` is one sentence for the reader of the answer; it names what was wrong and never holds a secret.
     `facts` are the numbers that decided (limit, remaining, …), copied into the problem body. `sent` says that at
-    least one byte of the request had been handed to a connection. `retry_after` is in seconds.
+    least one byte of the request had been handed to a connection. `retry_after` is in seconds. `headers` are further
+    lines of the answer, each with its CRLF.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class SidecarError(Exception):
         sent: bool = False,
         retry_after: float | None = None,
         facts: dict[str, object] | None = None,
+        headers: bytes = b"",
     ) -> None:
         super().__init__(detail)
         self.reason = reason
@@ -153,6 +155,7 @@ class SidecarError(Exception):
         self.sent = sent
         self.retry_after = retry_after
         self.facts = facts or {}
+        self.headers = headers
 
     def __repr__(self) -> str:
         return f"<SidecarError {self.reason.token}: {self.detail}>"

@@ -148,17 +148,25 @@ class Response:
         return f"<Response {self.status}>"
 
 
-class Outcome(NamedTuple):
-    """How one attempt ended at its response head. Read by metrics, health and log; derived once.
+# What an attempt says of the upstream.
+GOOD: Final = "good"
+BAD: Final = "bad"
+NEUTRAL: Final = "neutral"
 
-    `status` is 0 where `error` is set. `sent` says whether a request byte was handed to a connection; `elapsed` is
-    seconds from the attempt's start.
+
+class Outcome(NamedTuple):
+    """How one attempt ended at its response head. Read by breaker, retry, metrics, health and log; derived once.
+
+    `status` is 0 where there is no response. `error` says why not; with neither, the attempt was ended from outside.
+    `sent` says whether a request byte was handed to a connection; `elapsed` is seconds from the attempt's start;
+    `verdict` is GOOD, BAD or NEUTRAL, what it says of the upstream (`policy/classify.py`).
     """
 
     status: int
     error: SidecarError | None
     sent: bool
     elapsed: float
+    verdict: str
 
 
 class Timer(Protocol):
@@ -169,6 +177,9 @@ class Timer(Protocol):
 
 
 Settle = Callable[["Exchange", float], None]
+
+# What was decided: when, by whom, how, and the numbers that decided. Names of policies are those of the settings.
+Note = tuple[float, str, str, dict[str, object] | None]
 Handler = Callable[["Exchange"], Awaitable[Response]]
 
 
@@ -184,6 +195,7 @@ class Exchange:
         "abandoned",
         "answered",
         "attempts",
+        "backoff_wait",
         "bytes_in",
         "bytes_out",
         "client",
@@ -195,9 +207,14 @@ class Exchange:
         "fresh",
         "id",
         "inform",
+        "label",
+        "notes",
         "observed",
+        "outcome",
+        "queue_wait",
         "reason",
         "request",
+        "route",
         "started",
         "status",
         "timeout",
@@ -226,10 +243,16 @@ class Exchange:
         self.reason = UPSTREAM
         self.close = False  # the answer is the connection's last
         self.observed = True  # counted in the request metrics (probes are not)
+        self.route = ""  # the name of the route that it takes; empty where there is none
+        self.label = ""  # the path template that it counts under, once that is known
         self.attempts = 0
+        self.outcome: Outcome | None = None  # how the attempt that ended last did so
+        self.notes: list[Note] = []  # the verdicts of the policies, in their order
         self.upstream = ""
         self.upstream_wait = 0.0  # seconds waited for the upstream, all attempts
         self.client_wait = 0.0  # seconds waited for the client
+        self.queue_wait = 0.0  # seconds waited for a turn: by throttle and shed
+        self.backoff_wait = 0.0  # seconds waited between attempts
         self.bytes_in = 0  # payload bytes of the request's body
         self.bytes_out = 0  # payload bytes of the response's body
         self._settled: list[Settle] | None = []

@@ -16,6 +16,7 @@ from typing import Protocol
 from sidecar.answers import answer
 from sidecar.errors import CONNECT_FAILED, DEADLINE_EXCEEDED, DRAINING, INTERNAL, STALE_CONNECTION, SidecarError
 from sidecar.exchange import EMPTY, Exchange, Handler, Outcome, Request, Response
+from sidecar.policy.classify import of_failure, of_status
 from sidecar.policy.deadline import answer_within, client_timeout
 
 Layer = Callable[[Handler], Handler]
@@ -161,7 +162,9 @@ def attempt(recorder: Recorder, call: Handler) -> Handler:
                 now = response.arrived or monotonic()
                 elapsed = now - began
                 exchange.upstream_wait += elapsed
-                recorder.attempt(Outcome(response.status, None, True, elapsed), now)
+                status = response.status
+                exchange.outcome = outcome = Outcome(status, None, True, elapsed, of_status(status))
+                recorder.attempt(outcome, now)
                 return response
 
     return handler
@@ -172,8 +175,10 @@ def _ended(recorder: Recorder, exchange: Exchange, began: float, error: SidecarE
     now = monotonic()
     elapsed = now - began
     exchange.upstream_wait += elapsed
+    sent = error is None or error.sent
+    exchange.outcome = outcome = Outcome(0, error, sent, elapsed, of_failure(exchange, error))
     if error is not None:
-        recorder.attempt(Outcome(0, error, error.sent, elapsed), now)
+        recorder.attempt(outcome, now)
 
 
 def _may_resend(exchange: Exchange, error: SidecarError) -> bool:

@@ -10,6 +10,17 @@
 from __future__ import annotations
 
 from sidecar.settings.loaded import Loaded, Problem, SettingsError
+from sidecar.settings.policies import (
+    Breaker,
+    Concurrency,
+    Deadline,
+    Guard,
+    Mode,
+    Rate,
+    Redis,
+    Retry,
+    Route,
+)
 from sidecar.settings.sources import load
 from sidecar.settings.structs import (
     Admin,
@@ -26,15 +37,24 @@ from sidecar.settings.structs import (
 
 __all__ = [
     "Admin",
+    "Breaker",
+    "Concurrency",
+    "Deadline",
     "Drain",
     "Forwarding",
+    "Guard",
     "Health",
     "Http",
     "Loaded",
     "Log",
+    "Mode",
     "Pool",
     "Probes",
     "Problem",
+    "Rate",
+    "Redis",
+    "Retry",
+    "Route",
     "Settings",
     "SettingsError",
     "Timeouts",

@@ -13,8 +13,9 @@ from ipaddress import ip_network
 from typing import Any, Final, NamedTuple
 
 from sidecar.address import parse_listen, parse_upstream
-from sidecar.settings.units import format_duration, format_size, parse_duration, parse_size
+from sidecar.settings.units import format_duration, format_rate, format_size, parse_duration, parse_rate, parse_size
 
+_FIELD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}"  # RFC 9110 section 5.1
 _VISIBLE: Final = re.compile(r"[!-~]+")
 
 
@@ -89,6 +90,78 @@ def _read_prefix(text: str) -> str:
     return text
 
 
+def _read_ratio(text: str) -> float:
+    if not re.fullmatch(r"[0-9](\.[0-9]{1,6})?", text):
+        raise ValueError("is not a share; write it between 0 and 1, like 0.5")
+    return float(text)
+
+
+def _read_text(text: str) -> str:
+    if not re.fullmatch(r"[!-~]{0,256}", text):
+        raise ValueError("is not plain text; use visible ASCII without spaces")
+    return text
+
+
+def _read_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", text):
+        raise ValueError("is not a name; write letters, digits, - _ or . and begin with a letter")
+    return text
+
+
+def _read_field(text: str) -> str:
+    if not re.fullmatch(_FIELD, text):
+        raise ValueError("is not a header's name; write it like X-Tenant")
+    return text
+
+
+def _read_optional_field(text: str) -> str:
+    return _read_field(text) if text else ""
+
+
+def _read_key(text: str) -> str:
+    if text not in ("", "client"):
+        kind, _, name = text.partition(":")
+        if kind != "header" or not re.fullmatch(_FIELD, name):
+            raise ValueError("is not a key; write client, or header:NAME")
+    return text
+
+
+def _read_match(text: str) -> str:
+    name, equals, value = text.partition("=")
+    if not re.fullmatch(_FIELD, name) or (equals and not re.fullmatch(r"[ -~]+", value)):
+        raise ValueError("matches no header; write NAME for its presence, or NAME=VALUE")
+    return text
+
+
+def _read_method(text: str) -> str:
+    if not re.fullmatch(r"[A-Z]{3,16}", text):
+        raise ValueError("is not a method; write it in capitals, like GET")
+    return text
+
+
+def _read_status(text: str) -> str:
+    if not re.fullmatch(r"[45][0-9]{2}", text):
+        raise ValueError("is not a status to retry after; write one from 400 to 599")
+    return text
+
+
+def _read_redis(text: str) -> str:
+    if text and not re.fullmatch(r"(rediss?|unix)://[!-~]+", text):
+        raise ValueError("is not a Redis URL; write redis://host:6379/0, rediss://... or unix:///path")
+    return text
+
+
+def _read_template(text: str) -> str:
+    path = _read_path(text)
+    parts = path.split("/")[1:]
+    for place, part in enumerate(parts):
+        if not re.fullmatch(r"[^{}]*|\{[A-Za-z_][A-Za-z0-9_]*(\.\.\.)?\}", part):
+            raise ValueError("is not a path template; a part is text, or {name}: /orders/{id}")
+        if part.endswith("...}") and place != len(parts) - 1:
+            raise ValueError("has {name...} in the middle; it stands for all that is left, so put it last")
+    return path
+
+
 def choice(*options: str) -> Kind:
     """The kind of a knob that takes one of a few words."""
 
@@ -102,6 +175,12 @@ def choice(*options: str) -> Kind:
 
 def _many(name: str, read: Callable[[str], str]) -> Kind:
     return Kind(name, read, str, {"type": "array", "items": {"type": "string"}}, many=True)
+
+
+def _words(name: str, *options: str) -> Kind:
+    """The kind of a list whose items are some of a few words."""
+    one = choice(*options)
+    return Kind(name, one.read, str, {"type": "array", "items": one.schema}, many=True)
 
 
 _DURATION_TEXT: Final = r"^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$"
@@ -119,3 +198,21 @@ SECRET: Final = Kind("secret", _read_secret, str, {"type": "string", "writeOnly"
 NETWORKS: Final = _many("networks", _read_network)
 PATHS: Final = _many("paths", _read_path)
 PREFIXES: Final = _many("prefixes", _read_prefix)
+
+RATE: Final = Kind("rate", parse_rate, format_rate, {"type": "string", "pattern": r"^(0|[0-9.]+/(s|m|h))$"})
+RATIO: Final = Kind("share", _read_ratio, "{:g}".format, {"type": "number"})
+TEXT: Final = Kind("text", _read_text, str, {"type": "string"})
+NAME: Final = Kind("name", _read_name, str, {"type": "string"})
+KEY: Final = Kind("client|header:NAME", _read_key, str, {"type": "string", "pattern": "^(|client|header:.+)$"})
+REDIS: Final = Kind("redis", _read_redis, str, {"type": "string"})
+HEADER: Final = Kind("header", _read_optional_field, str, {"type": "string"})
+HEADERS: Final = _many("headers", _read_field)
+MATCHES: Final = _many("matches", _read_match)
+METHODS: Final = _many("methods", _read_method)
+STATUSES: Final = _many("statuses", _read_status)
+TEMPLATE: Final = Kind("template", _read_template, str, {"type": "string", "pattern": "^/"})
+RETRY_ON: Final = _words(
+    "conditions",
+    *("connect-failure", "reset", "gateway-error", "5xx"),
+    *("retriable-4xx", "retriable-status-codes", "retriable-headers"),
+)

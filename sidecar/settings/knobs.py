@@ -12,7 +12,8 @@ from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import fields
 
 from sidecar.settings.kinds import SECRET, Kind
-from sidecar.settings.structs import Section, Settings
+from sidecar.settings.section import Section
+from sidecar.settings.structs import Settings
 
 ENV_PREFIX: Final = "SIDECAR_"
 MASK: Final = "***"
@@ -64,7 +65,7 @@ class Knob(NamedTuple):
 @cache
 def knobs() -> dict[str, Knob]:
     """Every knob by its dotted path, in the order of the structs."""
-    return {knob.path: knob for knob in _walk(Settings, "")}
+    return {knob.path: knob for knob in _walk(Settings, "", None)}
 
 
 @cache
@@ -82,20 +83,24 @@ def value_of(settings: Settings, path: str) -> Any:
     return value
 
 
-def _walk(struct: type[Struct], prefix: str) -> list[Knob]:
+def _walk(struct: type[Struct], prefix: str, instance: Struct | None) -> list[Knob]:
+    """The knobs of a struct. `instance` is the default one, whose values need not be the struct's own."""
     found: list[Knob] = []
     hints = get_type_hints(struct, include_extras=True)
     for field in fields(struct):
         hint = hints[field.name]
         path = prefix + field.name
         if _is_section(hint):
-            found += _walk(hint, path + ".")
+            found += _walk(hint, path + ".", field.default)
             continue
+        if get_origin(hint) is tuple:
+            continue  # the routes
         if get_origin(hint) is not Annotated:
             raise TypeError(f"{path} says nothing of its kind")
         kind = next(part for part in get_args(hint) if isinstance(part, Kind))
         meta = next(part for part in get_args(hint) if isinstance(part, Meta))
-        default = None if field.default is NODEFAULT else field.default
+        own = None if field.default is NODEFAULT else field.default
+        default = getattr(instance, field.name) if instance is not None else own
         found.append(Knob(path, kind, default, meta.ge, meta.le, meta.description or ""))
     return found
 

@@ -2,7 +2,8 @@
 
     Settings ─ upstream, listen
       ├ timeouts   ├ pool    ├ http     ├ forwarding
-      ├ probes     ├ health  ├ drain    ├ log    └ admin
+      ├ probes     ├ health  ├ drain    ├ log    ├ admin
+      └ the policies (`policies.py`), and routes that have their own
 
 Durations are seconds, sizes bytes. Flags, environment names, the file's keys, JSON Schema, the template and the
 reference all come from here (`knobs.py`). Does not know where values come from (`sources.py`) nor who uses them;
@@ -13,14 +14,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from sidecar.address import DEFAULT_ADMIN
 from sidecar.settings import kinds
-
-
-class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A group of knobs, one section of the file."""
+from sidecar.settings.policies import Breaker, Concurrency, Deadline, Guard, Rate, Redis, Retry, Route
+from sidecar.settings.section import Section
 
 
 class Timeouts(Section, frozen=True):
@@ -179,3 +178,11 @@ class Settings(Section, frozen=True):
     drain: Drain = Drain()
     log: Log = Log()
     admin: Admin = Admin()
+    deadline: Deadline = Deadline()
+    rate: Rate = Rate()
+    redis: Redis = Redis()
+    concurrency: Concurrency = Concurrency()
+    guard: Guard = Guard()
+    retry: Retry = Retry()
+    breaker: Breaker = Breaker()
+    routes: tuple[Route, ...] = ()

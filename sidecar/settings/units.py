@@ -11,6 +11,7 @@ from typing import Final
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|s|m|h))+")
 _PART: Final = re.compile(r"([0-9.]+)(ms|s|m|h)")
+_RATE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)/(s|m|h)")
 _NUMBER: Final = re.compile(r"[0-9]{1,15}(?:\.[0-9]+)?")
 
 # Timers of event loops take milliseconds in machine integers: what is longer than a year is a slip of the pen.
@@ -34,6 +35,30 @@ def parse_duration(text: str) -> float:
     if seconds > LONGEST:
         raise ValueError("is longer than a year; write at most 8760h")
     return seconds
+
+
+def parse_rate(text: str) -> float:
+    """Requests per second meant by `100/s`, `90/m`, `5000/h` or a bare `0`."""
+    if text == "0":
+        return 0.0
+    match = _RATE.fullmatch(text)
+    if not match:
+        raise ValueError("is not a rate; write it like 100/s, 90/m or 5000/h")
+    rate = float(match[1]) / _SECONDS[match[2]]
+    if rate and rate < 1 / 86400:
+        raise ValueError("is less than one in a day; write at least 0.05/h")
+    return rate
+
+
+def format_rate(rate: float) -> str:
+    """The shortest text that `parse_rate` reads back: `100/s`, `90/m`."""
+    if rate == 0:
+        return "0"
+    for unit in ("s", "m", "h"):
+        number = rate * _SECONDS[unit]
+        if abs(number - round(number)) < 1e-9 * number:
+            return f"{round(number)}/{unit}"
+    return f"{_plain(rate * 3600)}/h"
 
 
 def format_duration(seconds: float) -> str:
