@@ -7,13 +7,13 @@ from typing import Final
 
 from sidecar import __version__
 from sidecar.address import parse_listen
-from sidecar.settings import Loaded
+from sidecar.settings import Breaker, Concurrency, Loaded, Rate, Retry
 from sidecar.settings.checks import notes
 from sidecar.settings.knobs import knobs, value_of
-from sidecar.settings.sources import FROM_DEFAULT
-from sidecar.settings.units import format_duration, format_size
+from sidecar.settings.units import format_duration, format_rate, format_size
 
 _BOLD, _FAINT, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+_MOST_NAMES: Final = 8
 # Said elsewhere in the banner.
 _SHOWN: Final = frozenset({"upstream", "listen", "admin.listen"})
 
@@ -28,11 +28,13 @@ def banner(loaded: Loaded, listen: str, admin: str) -> str:
     url = _url(admin)
     rows = [("listening", f"{bold}{_url(listen)}{plain} -> {settings.upstream}")]
     rows += [("admin", f"{url}/status  {url}/readyz  {url}/metrics")] if "://" in url else [("admin", url)]
-    rows += [("timeouts", _timeouts(loaded)), ("limits", _limits(loaded)), ("drain", _drain(loaded))]
+    rows += [("timeouts", _timeouts(loaded)), ("limits", _limits(loaded)), ("policies", _policies(loaded))]
+    rows += [("routes", _routes(loaded))] if settings.routes else []
+    rows += [("drain", _drain(loaded))]
     rows += [
-        ("set", f"{path} = {knob.show(value_of(settings, path))} {faint}({origin[path]}){plain}")
-        for path, knob in knobs().items()
-        if origin[path] != FROM_DEFAULT and path not in _SHOWN
+        ("set", f"{path} = {knobs()[path].show(value_of(settings, path))} {faint}({origin[path]}){plain}")
+        for path in _set(loaded)
+        if path not in _SHOWN
     ]
     rows += [("note", note) for note in notes(settings)]
     head = f"{bold}sidecar {__version__}{plain}"
@@ -40,16 +42,20 @@ def banner(loaded: Loaded, listen: str, admin: str) -> str:
 
 
 def started_fields(loaded: Loaded, listen: str, admin: str) -> dict[str, object]:
-    """The same as fields for one log line; `set` holds what is not at its default, secrets masked."""
+    """The same as fields for one log line; `set` holds what somebody gave (of routes the names), secrets masked."""
     settings, origin = loaded
     changed = {
-        path: {"value": knob.show(value_of(settings, path)), "from": origin[path]}
-        for path, knob in knobs().items()
-        if origin[path] != FROM_DEFAULT
+        path: {"value": knobs()[path].show(value_of(settings, path)), "from": origin[path]} for path in _set(loaded)
     }
     fields: dict[str, object] = {"version": __version__, "listen": listen, "upstream": settings.upstream}
-    fields |= {"admin": admin, "timeouts": _timeouts(loaded), "limits": _limits(loaded), "drain": _drain(loaded)}
-    return fields | {"set": changed, "notes": notes(settings)}
+    fields |= {"admin": admin, "timeouts": _timeouts(loaded), "limits": _limits(loaded)}
+    fields |= {"policies": _policies(loaded), "routes": [route.name for route in settings.routes]}
+    return fields | {"drain": _drain(loaded), "set": changed, "notes": notes(settings)}
+
+
+def _set(loaded: Loaded) -> list[str]:
+    # Routes have dozens of knobs: `sidecar config show` prints them.
+    return [path for path in loaded.given() if path in knobs()]
 
 
 def _url(address: str) -> str:
@@ -75,6 +81,45 @@ def _limits(loaded: Loaded) -> str:
         f"upstream connections {pool.max_connections} (+{pool.max_pending} waiting), "
         f"head {format_size(http.max_header_bytes)} / {http.max_headers} lines, body {body}"
     )
+
+
+def _policies(loaded: Loaded) -> str:
+    settings = loaded.settings
+    parts = [_rate(settings.rate), _concurrency(settings.concurrency), _retry(settings.retry)]
+    return ", ".join([*parts, _breaker(settings.breaker)])
+
+
+def _rate(rate: Rate) -> str:
+    burst = f" (burst {rate.burst})" if rate.burst else ""
+    return _held("rate", rate.mode, f"{format_rate(rate.limit)}{burst}" if rate.limit else "")
+
+
+def _concurrency(concurrency: Concurrency) -> str:
+    bounds = f"{concurrency.min} to {concurrency.max}" if concurrency.adaptive else str(concurrency.max)
+    return _held("concurrency", concurrency.mode, bounds if concurrency.max else "")
+
+
+def _retry(retry: Retry) -> str:
+    return _held("retry", retry.mode, f"{retry.attempts} (budget {retry.budget:.0%})" if retry.attempts else "")
+
+
+def _breaker(breaker: Breaker) -> str:
+    causes = [f"{breaker.failures} failures"] if breaker.failures else []
+    causes += [f"{breaker.ratio:.0%} of {breaker.requests}"] if breaker.ratio else []
+    opens = f"{' or '.join(causes)} (open {format_duration(breaker.open_for)})"
+    return _held("breaker", breaker.mode, opens if causes else "")
+
+
+def _held(name: str, mode: str, numbers: str) -> str:
+    if mode == "off" or not numbers:
+        return f"{name} off"
+    return f"{name} {numbers}" + (" in shadow" if mode == "shadow" else "")
+
+
+def _routes(loaded: Loaded) -> str:
+    names = [route.name for route in loaded.settings.routes]
+    shown = ", ".join(names[:_MOST_NAMES])
+    return f"{len(names)}: {shown}" + (", …" if len(names) > _MOST_NAMES else "")
 
 
 def _drain(loaded: Loaded) -> str:

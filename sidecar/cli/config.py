@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sidecar.cli.commands import COMMANDS
-from sidecar.cli.parsing import Parser, settings_from, settings_parser
-from sidecar.settings import reference
+from sidecar.cli.parsing import Parser, settings_from, settings_parser, source_of
+from sidecar.settings import reference, schema
 
 
 def config(argv: list[str]) -> int:
@@ -12,14 +12,14 @@ def config(argv: list[str]) -> int:
     if argv and argv[0] == "show":
         purpose = "The settings in force, as a file, and where each comes from. Secrets are masked."
         parser = settings_parser("sidecar config show", purpose, "sidecar config show [-c FILE] [flags]")
-        print(reference.effective(settings_from(parser, parser.parse(argv[1:]))), end="")
+        print(reference.effective(settings_from(parser, source_of(parser.parse(argv[1:])))), end="")
         return 0
     usage = "sidecar config show|schema|template"
     parser = Parser("sidecar config", f"sidecar config: {COMMANDS['config'].purpose}.", usage)
     parser.add_argument("what", metavar="show|schema|template", help="What to print.")
     what = parser.parse(argv)["what"]
     if what == "schema":
-        print(reference.schema(), end="")
+        print(schema.schema(), end="")
     elif what == "template":
         print(reference.template(), end="")
     else:

@@ -1,8 +1,11 @@
 """The settings: what can be told to the sidecar, where it comes from, and how it is explained. Runs nothing.
 
-    structs ─ every knob once ──▶ knobs ─ the same as a flat table ──▶ sources ─ flags > environment > file > default
-      └ kinds, units: text ⇄ value   └ flags: which have one   └ yamlfile   └ checks: what no single knob can tell
-                                                                  reference ─ template, schema, what is in force
+    structs, policies ─ every knob once ──▶ knobs ─ the same as a flat table
+      └ kinds, units: text ⇄ value            │
+    flags, readers (environment, yamlfile) ──▶ sources ─ flags > environment > file > default ──▶ loaded
+                                                ├ routes: what each takes from the sidecar
+                                                └ checks: what no single knob can tell
+    reference, schema ─ what is in force, a template, JSON Schema    changes ─ between two that were loaded
 
 `load` gives `Loaded`, or raises `SettingsError` with every `Problem`. Those who only read settings need this page.
 """

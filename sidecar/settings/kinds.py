@@ -13,20 +13,60 @@ from ipaddress import ip_network
 from typing import Any, Final, NamedTuple
 
 from sidecar.address import parse_listen, parse_upstream
-from sidecar.settings.units import format_duration, format_rate, format_size, parse_duration, parse_rate, parse_size
+from sidecar.settings.units import (
+    format_duration,
+    format_rate,
+    format_share,
+    format_size,
+    parse_duration,
+    parse_rate,
+    parse_share,
+    parse_size,
+)
+
+MASK: Final = "***"
 
 _FIELD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}"  # RFC 9110 section 5.1
 _VISIBLE: Final = re.compile(r"[!-~]+")
+_DOTS: Final = re.compile(r"(?:\.|%2[eE]){1,2}")
+_PASSWORD: Final = re.compile(r"([?&]password=)[^&]*", re.IGNORECASE)
+
+
+def without_password(url: str) -> str:
+    """A URL, well-formed or not, whose password cannot be seen."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    # Up to the last @: an unescaped one may belong to the password.
+    login, at, place = rest.rpartition("@")
+    if at:
+        user, colon, _ = login.partition(":")
+        # What stands there alone may be a password, where somebody forgot the colon.
+        login = f"{user}:{MASK}" if colon and separator else MASK
+    return scheme + separator + login + at + _PASSWORD.sub(rf"\1{MASK}", place)
+
+
+def openly(text: str) -> str:
+    """What is no secret: as it is, unless it is a URL with a password."""
+    return without_password(text) if "://" in text else text
+
+
+def _hidden(text: str) -> str:
+    return MASK if text else ""
 
 
 class Kind(NamedTuple):
-    """One kind. `write` gives text that `read` takes; `schema` describes that text or plain YAML value."""
+    """One kind. `write` gives text that `read` takes; `schema` describes that text or plain YAML value.
+
+    `show` makes of any text, good or not, one that may be seen: secrets are masked.
+    """
 
     name: str
     read: Callable[[str], Any]
     write: Callable[[Any], str]
     schema: dict[str, object]
     many: bool = False
+    show: Callable[[str], str] = openly
 
 
 def _read_integer(text: str) -> int:
@@ -90,12 +130,6 @@ def _read_prefix(text: str) -> str:
     return text
 
 
-def _read_ratio(text: str) -> float:
-    if not re.fullmatch(r"[0-9](\.[0-9]{1,6})?", text):
-        raise ValueError("is not a share; write it between 0 and 1, like 0.5")
-    return float(text)
-
-
 def _read_text(text: str) -> str:
     if not re.fullmatch(r"[!-~]{0,256}", text):
         raise ValueError("is not plain text; use visible ASCII without spaces")
@@ -153,10 +187,14 @@ def _read_redis(text: str) -> str:
 
 def _read_template(text: str) -> str:
     path = _read_path(text)
+    if "?" in path:
+        raise ValueError("holds a query, which no route looks at; leave it out")
     parts = path.split("/")[1:]
     for place, part in enumerate(parts):
         if not re.fullmatch(r"[^{}]*|\{[A-Za-z_][A-Za-z0-9_]*(\.\.\.)?\}", part):
             raise ValueError("is not a path template; a part is text, or {name}: /orders/{id}")
+        if _DOTS.fullmatch(part) or (not part and place != len(parts) - 1):
+            raise ValueError("has an empty or dotted part, which no path keeps on its way; leave that part out")
         if part.endswith("...}") and place != len(parts) - 1:
             raise ValueError("has {name...} in the middle; it stands for all that is left, so put it last")
     return path
@@ -173,20 +211,35 @@ def choice(*options: str) -> Kind:
     return Kind("|".join(options), read, str, {"type": "string", "enum": list(options)})
 
 
-def _many(name: str, read: Callable[[str], str]) -> Kind:
-    return Kind(name, read, str, {"type": "array", "items": {"type": "string"}}, many=True)
+def _many(name: str, read: Callable[[str], str], items: dict[str, object] | None = None) -> Kind:
+    # One text with commas is a list too.
+    schema: dict[str, object] = {"type": ["array", "string"], "items": items or {"type": "string"}}
+    return Kind(name, read, str, schema, many=True)
 
 
 def _words(name: str, *options: str) -> Kind:
     """The kind of a list whose items are some of a few words."""
     one = choice(*options)
-    return Kind(name, one.read, str, {"type": "array", "items": one.schema}, many=True)
+    return _many(name, one.read, one.schema)
+
+
+def _or_zero(pattern: str) -> dict[str, object]:
+    # `0` in a file is a number to editors.
+    return {"type": ["string", "integer"], "pattern": pattern, "minimum": 0, "maximum": 0}
 
 
 _DURATION_TEXT: Final = r"^(0|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$"
+_RATE_TEXT: Final = r"^(0|[0-9]+(\.[0-9]+)?/[smh])$"
 _SIZE_TEXT: Final = r"^[0-9]+(KiB|MiB|GiB)?$"
+_STATUS: Final[dict[str, object]] = {
+    "type": ["integer", "string"],
+    "minimum": 400,
+    "maximum": 599,
+    "pattern": "^[45][0-9]{2}$",
+}
 
-DURATION: Final = Kind("duration", parse_duration, format_duration, {"type": "string", "pattern": _DURATION_TEXT})
+DURATION: Final = Kind("duration", parse_duration, format_duration, _or_zero(_DURATION_TEXT))
+RATE: Final = Kind("rate", parse_rate, format_rate, _or_zero(_RATE_TEXT))
 SIZE: Final = Kind("size", parse_size, format_size, {"type": ["string", "integer"], "pattern": _SIZE_TEXT})
 INTEGER: Final = Kind("number", _read_integer, str, {"type": "integer"})
 SWITCH: Final = Kind("true|false", _read_switch, _write_switch, {"type": "boolean"})
@@ -194,22 +247,21 @@ UPSTREAM: Final = Kind("URL", _read_upstream, str, {"type": "string", "pattern":
 LISTEN: Final = Kind("address", _read_listen, str, {"type": "string"})
 PATH: Final = Kind("path", _read_optional_path, str, {"type": "string", "pattern": "^(/.*)?$"})
 FILE: Final = Kind("file", str, str, {"type": "string"})
-SECRET: Final = Kind("secret", _read_secret, str, {"type": "string", "writeOnly": True})
+SECRET: Final = Kind("secret", _read_secret, str, {"type": "string", "writeOnly": True}, show=_hidden)
 NETWORKS: Final = _many("networks", _read_network)
 PATHS: Final = _many("paths", _read_path)
 PREFIXES: Final = _many("prefixes", _read_prefix)
 
-RATE: Final = Kind("rate", parse_rate, format_rate, {"type": "string", "pattern": r"^(0|[0-9.]+/(s|m|h))$"})
-RATIO: Final = Kind("share", _read_ratio, "{:g}".format, {"type": "number"})
+RATIO: Final = Kind("share", parse_share, format_share, {"type": "number"})
 TEXT: Final = Kind("text", _read_text, str, {"type": "string"})
 NAME: Final = Kind("name", _read_name, str, {"type": "string"})
 KEY: Final = Kind("client|header:NAME", _read_key, str, {"type": "string", "pattern": "^(|client|header:.+)$"})
-REDIS: Final = Kind("redis", _read_redis, str, {"type": "string"})
+REDIS: Final = Kind("redis", _read_redis, str, {"type": "string"}, show=without_password)
 HEADER: Final = Kind("header", _read_optional_field, str, {"type": "string"})
 HEADERS: Final = _many("headers", _read_field)
 MATCHES: Final = _many("matches", _read_match)
 METHODS: Final = _many("methods", _read_method)
-STATUSES: Final = _many("statuses", _read_status)
+STATUSES: Final = _many("statuses", _read_status, _STATUS)
 TEMPLATE: Final = Kind("template", _read_template, str, {"type": "string", "pattern": "^/"})
 RETRY_ON: Final = _words(
     "conditions",

@@ -1,24 +1,30 @@
-"""The knobs as a flat table, derived from `structs.py`: what every source and every reference reads.
+"""The knobs as a flat table, derived from the structs: what every source and every reference reads.
+
+    timeouts.request           one of the sidecar's
+    routes[0].retry.attempts   one of a route's; within the route its path is retry.attempts
 
 Knows no single knob and no source. `read` is the only way from text to a value.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin, get_type_hints
 
 from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import fields
 
-from sidecar.settings.kinds import SECRET, Kind
+from sidecar.settings.kinds import Kind
+from sidecar.settings.policies import INHERITED, Route
 from sidecar.settings.section import Section
 from sidecar.settings.structs import Settings
 
 ENV_PREFIX: Final = "SIDECAR_"
-MASK: Final = "***"
 
 Text = str | list[str]
+
+_IN_ROUTE: Final = re.compile(r"routes\[([0-9]+)\]\.(.+)")
 
 
 class Knob(NamedTuple):
@@ -32,14 +38,20 @@ class Knob(NamedTuple):
     meaning: str
 
     @property
-    def env(self) -> str:
-        """Its environment variable: `SIDECAR_TIMEOUTS__REQUEST`."""
-        return ENV_PREFIX + self.path.upper().replace(".", "__")
+    def name(self) -> str:
+        """Its key in the file, within its section."""
+        return self.path.rpartition(".")[2]
 
     @property
-    def secret(self) -> bool:
-        """Whether its value must never be shown."""
-        return self.kind is SECRET
+    def section(self) -> str:
+        """The section that it is in, of the sidecar or of its route; empty where it is in none."""
+        route = split_route(self.path)
+        return (route[1] if route else self.path).rpartition(".")[0]
+
+    @property
+    def env(self) -> str:
+        """Its environment variable, `SIDECAR_TIMEOUTS__REQUEST`. Those of routes have none."""
+        return ENV_PREFIX + self.path.upper().replace(".", "__")
 
     def read(self, given: Text) -> Any:
         """The value that text means here; raises `ValueError` ("what is wrong; what to write instead")."""
@@ -56,31 +68,73 @@ class Knob(NamedTuple):
         return value
 
     def show(self, value: Any) -> str:
-        """The value as text; a secret is masked."""
-        if self.kind.many:
-            return ",".join(value)
-        return MASK if self.secret and value else self.kind.write(value)
+        """The value as text; what is secret in it is masked."""
+        return ",".join(value) if self.kind.many else self.kind.show(self.kind.write(value))
 
 
 @cache
 def knobs() -> dict[str, Knob]:
-    """Every knob by its dotted path, in the order of the structs."""
+    """Every knob of the sidecar by its dotted path, in the order of the structs."""
     return {knob.path: knob for knob in _walk(Settings, "", None)}
+
+
+@cache
+def route_knobs() -> dict[str, Knob]:
+    """Every knob of a route by its path within the route, in the order of the structs."""
+    return {knob.path: knob for knob in _walk(Route, "", None)}
+
+
+def all_knobs(routes: int) -> dict[str, Knob]:
+    """Every knob there is where there are so many routes, by its whole path."""
+    found = dict(knobs())
+    for index in range(routes):
+        for inner, knob in route_knobs().items():
+            path = in_route(index, inner)
+            found[path] = knob._replace(path=path)
+    return found
 
 
 @cache
 def sections() -> dict[str, str]:
     """Every section's name and meaning, in the order of the structs."""
-    hints = get_type_hints(Settings)
-    return {name: hint.__doc__ or "" for name, hint in hints.items() if _is_section(hint)}
+    return _sections(Settings)
+
+
+@cache
+def route_sections() -> dict[str, str]:
+    """The same of a route."""
+    return _sections(Route)
+
+
+def in_route(index: int, inner: str) -> str:
+    """The whole path of what a route calls `inner`."""
+    return f"routes[{index}].{inner}"
+
+
+def split_route(path: str) -> tuple[int, str] | None:
+    """A route's index and the path within it; None where `path` is the sidecar's."""
+    match = _IN_ROUTE.fullmatch(path)
+    return (int(match[1]), match[2]) if match else None
+
+
+def inherits(inner: str) -> bool:
+    """Whether a route that does not say this has the sidecar's own value, which has the same path."""
+    return inner.partition(".")[0] in INHERITED
 
 
 def value_of(settings: Settings, path: str) -> Any:
     """The value of one knob."""
     value: Any = settings
+    route = split_route(path)
+    if route:
+        value, path = settings.routes[route[0]], route[1]
     for name in path.split("."):
         value = getattr(value, name)
     return value
+
+
+def _sections(struct: type[Struct]) -> dict[str, str]:
+    return {name: hint.__doc__ or "" for name, hint in get_type_hints(struct).items() if _is_section(hint)}
 
 
 def _walk(struct: type[Struct], prefix: str, instance: Struct | None) -> list[Knob]:
@@ -94,7 +148,7 @@ def _walk(struct: type[Struct], prefix: str, instance: Struct | None) -> list[Kn
             found += _walk(hint, path + ".", field.default)
             continue
         if get_origin(hint) is tuple:
-            continue  # the routes
+            continue  # the routes: how many there are, only a file can tell
         if get_origin(hint) is not Annotated:
             raise TypeError(f"{path} says nothing of its kind")
         kind = next(part for part in get_args(hint) if isinstance(part, Kind))

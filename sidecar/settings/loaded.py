@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.settings.structs import Settings
+
+FROM_DEFAULT: Final = "default"
+_GIVEN: Final = ("flag ", "env ", "file ")
 
 
 class Problem(NamedTuple):
@@ -29,7 +32,15 @@ class SettingsError(Exception):
 
 
 class Loaded(NamedTuple):
-    """Settings, and where each came from: dotted path → `flag --timeout`, `env SIDECAR_…`, `file x.yaml`, `default`."""
+    """Settings, and where each came from: dotted path → origin.
+
+    An origin is `flag --timeout`, `env SIDECAR_…` or `file x.yaml` where somebody gave the value; else `default`, `as
+    retry.attempts` (a route's that is the sidecar's own), or `from admin.token_file` (read from the file named there).
+    """
 
     settings: Settings
     origin: dict[str, str]
+
+    def given(self) -> list[str]:
+        """The paths that somebody gave, in the order of the structs."""
+        return [path for path, origin in self.origin.items() if origin.startswith(_GIVEN)]

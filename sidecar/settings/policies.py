@@ -6,7 +6,7 @@ Its `timeouts`, `deadline`, `retry` and `breaker` need to say only what differs 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -51,6 +51,9 @@ class Redis(Section, frozen=True):
 
     url: Annotated[
         str, kinds.REDIS, Meta(description="redis://[user:password@]host:port/db, rediss:// or unix:///path.")
+    ] = ""
+    url_file: Annotated[
+        str, kinds.FILE, Meta(description="File that holds the URL, read at start; instead of `url`.")
     ] = ""
     timeout: Annotated[
         float, kinds.DURATION, Meta(ge=0.001, le=1, description="Longest wait for an answer of Redis.")
@@ -165,6 +168,10 @@ class RouteTimeouts(Section, frozen=True):
     attempt: Annotated[float, kinds.DURATION, Meta(ge=0, description="As timeouts.attempt.")] = 0.0
 
 
+# What a route need not say: where it does not, the sidecar's own value holds.
+INHERITED: Final = frozenset({"timeouts", "deadline", "retry", "breaker"})
+
+
 class Route(Section, frozen=True):
     """Requests that are treated alike; the first route that matches is a request's."""
 
@@ -172,7 +179,9 @@ class Route(Section, frozen=True):
     path: Annotated[
         str, kinds.TEMPLATE, Meta(description="Path template: /orders/{id}, or /files/{rest...} for all below.")
     ]
-    methods: Annotated[tuple[str, ...], kinds.METHODS, Meta(description="Only these methods; none = all.")] = ()
+    methods: Annotated[
+        tuple[str, ...], kinds.METHODS, Meta(description="Only these methods; GET takes HEAD along; none = all.")
+    ] = ()
     headers: Annotated[
         tuple[str, ...], kinds.MATCHES, Meta(description="Only with these headers: NAME, or NAME=VALUE.")
     ] = ()

@@ -31,64 +31,107 @@ class Fault(NamedTuple):
     line: int
 
 
-def read_yaml(file: Path, sections: frozenset[str]) -> tuple[list[Entry], list[Fault]]:
-    """Every entry of the file, and what is wrong with its form. `sections` are the paths that hold further keys.
+class Shape(NamedTuple):
+    """Which paths hold keys (`sections`), and which a list of things that do (`lists`): `routes[].retry`, `routes`."""
 
-    Raises `OSError` when the file cannot be read.
-    """
+    sections: frozenset[str]
+    lists: frozenset[str]
+
+
+class Contents(NamedTuple):
+    """What a file holds: `items` are those of its lists, `routes[0]`, each with its line."""
+
+    entries: list[Entry]
+    items: dict[str, int]
+    faults: list[Fault]
+
+
+def read_yaml(file: Path, shape: Shape) -> Contents:
+    """Every entry of the file, and what is wrong with its form. Raises `OSError` when the file cannot be read."""
+    contents = Contents([], {}, [])
     try:
         root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except UnicodeDecodeError:
-        return [], [Fault("", "", "is not UTF-8 text; save it as UTF-8", 0)]
+        fault = Fault("", "", "is not UTF-8 text; save it as UTF-8", 0)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        return [], [Fault("", "", f"is not YAML: {error.problem}; look at this line and the one above", line)]
+        fault = Fault("", "", f"is not YAML: {error.problem}; look at this line and the one above", line)
     except yaml.YAMLError as error:
-        return [], [Fault("", "", f"is not YAML: {' '.join(str(error).split())}; save it as plain text", 0)]
-    reader = _Reader(sections)
-    if root is not None:
-        reader.section(root, "")
-    return reader.entries, reader.faults
+        fault = Fault("", "", f"is not YAML: {' '.join(str(error).split())}; save it as plain text", 0)
+    else:
+        if root is not None:
+            _Walk(shape, contents).section(root, "", "")
+        return contents
+    contents.faults.append(fault)
+    return contents
 
 
-class _Reader:
-    """One walk over the node tree."""
+class _Walk:
+    """One walk over the node tree. It goes as deep as the shape does, so anchors cannot lead it in a circle.
 
-    def __init__(self, sections: frozenset[str]) -> None:
-        self._sections = sections
-        self.entries: list[Entry] = []
-        self.faults: list[Fault] = []
+    `path` is where it is, `routes[0].retry`; `form` the same as the shape has it, `routes[].retry`.
+    """
 
-    def section(self, node: Node, path: str) -> None:
+    def __init__(self, shape: Shape, contents: Contents) -> None:
+        self._shape = shape
+        self._found = contents
+
+    def section(self, node: Node, path: str, form: str) -> None:
         if _empty(node):  # a section with all its lines commented out
             return
         if not isinstance(node, MappingNode):
             what = "holds one value, not keys" if isinstance(node, ScalarNode) else "is a list"
-            self.faults.append(Fault(path, _text(node), f"{what}; write lines of the form key: value", _line(node)))
+            self._fault(path, node, f"{what}; write lines of the form key: value")
             return
         seen: dict[str, int] = {}
         for key_node, value in node.value:
             key, line = _text(key_node), _line(key_node)
             child = f"{path}.{key}" if path else key
             if key in seen:
-                self.faults.append(Fault(child, "", f"is given twice (first in line {seen[key]}); keep one", line))
+                wrong = f"is given twice (first in line {seen[key]}); keep one"
+                self._found.faults.append(Fault(child, "", wrong, line))
                 continue
             seen[key] = line
-            if child in self._sections:
-                self.section(value, child)
-            else:
-                self._entry(child, value, line)
+            if "." in key or "[" in key:  # would pass for the path of something else
+                wrong = "is not one key; write each part in a line of its own, the inner ones indented"
+                self._found.faults.append(Fault(child, "", wrong, line))
+                continue
+            self._value(value, child, f"{form}.{key}" if form else key, line)
+
+    def _value(self, node: Node, path: str, form: str, line: int) -> None:
+        if form in self._shape.sections:
+            self.section(node, path, form)
+        elif form in self._shape.lists:
+            self._list(node, path, form)
+        else:
+            self._entry(path, node, line)
+
+    def _list(self, node: Node, path: str, form: str) -> None:
+        if _empty(node):
+            return
+        if not isinstance(node, SequenceNode):
+            what = "holds one value" if isinstance(node, ScalarNode) else "holds keys"
+            self._fault(path, node, f"{what}, not a list; begin each item with a dash: - name: value")
+            return
+        for index, item in enumerate(node.value):
+            place = f"{path}[{index}]"
+            self._found.items[place] = _line(item)
+            self.section(item, place, f"{form}[]")
 
     def _entry(self, path: str, node: Node, line: int) -> None:
         if _empty(node):
             wrong = "has no value; give one, or remove the line for the default"
-            self.entries.append(Entry(path, "", line, wrong))
+            entry = Entry(path, "", line, wrong)
         elif isinstance(node, ScalarNode):
-            self.entries.append(Entry(path, node.value, line))
+            entry = Entry(path, node.value, line)
         elif isinstance(node, SequenceNode) and all(isinstance(item, ScalarNode) for item in node.value):
-            self.entries.append(Entry(path, [item.value for item in node.value], line))
+            entry = Entry(path, [item.value for item in node.value], line)
         else:
-            self.entries.append(Entry(path, _text(node), line, "holds more than plain values; write it in one line"))
+            entry = Entry(path, _text(node), line, "holds more than plain values; write it in one line")
+        self._found.entries.append(entry)
+
+    def _fault(self, path: str, node: Node, wrong: str) -> None:
+        self._found.faults.append(Fault(path, _text(node), wrong, _line(node)))
 
 
 def _empty(node: Node) -> bool:

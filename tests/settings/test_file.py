@@ -58,6 +58,15 @@ def test_quoting_makes_no_difference(tmp_path: Path) -> None:
         ("timeouts: [5s]\n", "timeouts: […]: is a list; write lines of the form key: value [line 1]"),
         ("log:\n  level:\n", "log.level: has no value; give one, or remove the line for the default [line 2]"),
         ("log: {level: [info, debug]}\n", "log.level: info,debug: is a list; write a single value [line 1]"),
+        (
+            "timeouts.request: 5s\n",
+            "timeouts.request: is not one key; write each part in a line of its own, the inner ones indented [line 1]",
+        ),
+        ("route: [{name: a}]\n", "route: is not a setting; did you mean routes? [line 1]"),
+        (
+            "redis: redis://me:hush@h\n",
+            "redis: redis://me:***@h: holds one value, not keys; write lines of the form key: value [line 1]",
+        ),
         ("log: {level: {a: b}}\n", "log.level: …: holds more than plain values; write it in one line [line 1]"),
     ],
 )

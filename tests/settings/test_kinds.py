@@ -6,12 +6,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.settings.knobs import Knob, knobs
+from sidecar.settings.kinds import REDIS, UPSTREAM, without_password
+from sidecar.settings.knobs import Knob, knobs, route_knobs
 
 TEXTS = st.text(max_size=30) | st.from_regex(r"[0-9.,:/\[\]a-zKMGi*-]{0,20}", fullmatch=True)
 
 
-@pytest.mark.parametrize("knob", knobs().values(), ids=knobs())
+# Those in a route's sections are of the sidecar's kinds.
+KNOBS = knobs() | {f"route.{path}": knob for path, knob in route_knobs().items() if not knob.section}
+
+
+@pytest.mark.parametrize("knob", KNOBS.values(), ids=KNOBS)
 @given(text=TEXTS)
 @example(text="")
 @example(text="0")
@@ -30,3 +35,30 @@ def test_any_text_is_a_value_or_a_reason(knob: Knob, text: str) -> None:
         assert knob.read(list(value)) == value
     else:
         assert knob.read(knob.kind.write(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://h:6379/0", "redis://h:6379/0"),
+        ("redis://:hush@h:6379/0", "redis://:***@h:6379/0"),
+        ("rediss://me:hush@h", "rediss://me:***@h"),
+        ("redis://me:hu@sh@h", "redis://me:***@h"),
+        ("redis://me:hu/sh@h", "redis://me:***@h"),
+        ("redis://me:hu?sh@h", "redis://me:***@h"),
+        ("redis://hush@h", "redis://***@h"),
+        ("me:hush@h:6379", "***@h:6379"),
+        ("unix:///run/r.sock?db=1&password=hush", "unix:///run/r.sock?db=1&password=***"),
+        ("redis://h?Password=hush&db=1", "redis://h?Password=***&db=1"),
+        ("", ""),
+    ],
+)
+def test_a_password_in_a_url_cannot_be_seen(url: str, shown: str) -> None:
+    """However a URL holds its password, well-formed or not, it is masked and the rest can be read."""
+    assert without_password(url) == REDIS.show(url) == shown
+
+
+def test_what_is_no_url_is_shown_as_it_is() -> None:
+    """An @ alone makes no password."""
+    assert UPSTREAM.show("me@example.com") == "me@example.com"
+    assert UPSTREAM.show("http://me:hush@app:80") == "http://me:***@app:80"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.settings import Loaded, Settings, SettingsError, load
-from sidecar.settings.knobs import knobs
+from sidecar.settings import Settings, SettingsError, load
+from sidecar.settings.knobs import knobs, value_of
 
 UPSTREAM = {"upstream": "http://app:8080"}
 
@@ -149,23 +149,57 @@ def test_secrets_are_never_told(write: Callable[[str], Path]) -> None:
     assert any(text.startswith("admin.token: ***: ") for text in told)
 
 
-def test_token_file_is_read(tmp_path: Path) -> None:
-    """The token may stand in a file, whose closing newline does not belong to it."""
-    file = tmp_path / "token"
-    file.write_text("s3cret\n")
-    loaded: Loaded = load(UPSTREAM, {"SIDECAR_ADMIN__TOKEN_FILE": str(file)}, None)
-    assert loaded.settings.admin.token == "s3cret"
+@pytest.mark.parametrize(("path", "text"), [("admin.token", "s3cret"), ("redis.url", "redis://:hush@h:6379/0")])
+def test_secrets_may_stand_in_files(tmp_path: Path, path: str, text: str) -> None:
+    """A token or URL may stand in a file, whose closing newline does not belong to it; what it is from is told."""
+    file = tmp_path / "secret"
+    file.write_text(f"{text}\n")
+    loaded = load(UPSTREAM, {knobs()[f"{path}_file"].env: str(file)}, None)
+    assert value_of(loaded.settings, path) == text
+    assert loaded.origin[path] == f"from {path}_file"
+    assert loaded.given() == ["upstream", f"{path}_file"]
 
 
 @pytest.mark.parametrize(
-    ("content", "wrong"),
-    [(None, "cannot be read: No such file"), ("\n", "is empty; put the token into it"), ("a b", "holds characters")],
+    ("path", "content", "wrong"),
+    [
+        ("admin.token", None, "cannot be read: No such file"),
+        ("admin.token", b"\n", "is empty; put admin.token into it"),
+        ("admin.token", b"hush hush", "holds characters that a header cannot carry"),
+        ("admin.token", b"\xff", "is not text; save it as UTF-8"),
+        ("redis.url", b"hush@h", "is not a Redis URL; write redis://host:6379/0"),
+    ],
 )
-def test_token_file_without_a_token_is_refused(tmp_path: Path, content: str | None, wrong: str) -> None:
-    """A token file that is missing, empty or malformed is named, its content is not."""
-    file = tmp_path / "token"
+def test_a_file_without_its_secret_is_refused(tmp_path: Path, path: str, content: bytes | None, wrong: str) -> None:
+    """A file that is missing, empty or holds something else is named, its content is not."""
+    file = tmp_path / "secret"
     if content is not None:
-        file.write_text(content)
-    (problem,) = problems(env={"SIDECAR_ADMIN__TOKEN_FILE": str(file)})
-    assert problem.startswith(f"admin.token_file: {file}: {wrong}")
-    assert "a b" not in problem
+        file.write_bytes(content)
+    (problem,) = problems(env={knobs()[f"{path}_file"].env: str(file)})
+    assert problem.startswith(f"{path}_file: {file}: {wrong}")
+    assert "hush" not in problem
+
+
+def test_all_files_of_secrets_are_looked_at(tmp_path: Path) -> None:
+    """Of several files that cannot be read, each is told."""
+    env = {"SIDECAR_ADMIN__TOKEN_FILE": str(tmp_path / "a"), "SIDECAR_REDIS__URL_FILE": str(tmp_path / "b")}
+    assert len(problems(env=env)) == 2
+
+
+def test_a_password_of_redis_is_never_told() -> None:
+    """What is wrong with a URL is told without its password."""
+    assert problems(env={"SIDECAR_REDIS__URL": "http://me:hush@h:6379"}) == [
+        "redis.url: http://me:***@h:6379: is not a Redis URL; write redis://host:6379/0, rediss://... or unix:///path "
+        "[env SIDECAR_REDIS__URL]"
+    ]
+
+
+def test_limits_have_flags() -> None:
+    """The policies that people turn by hand have flags, in the units of the file."""
+    flags = {"rate.limit": "90/m", "rate.burst": "7", "concurrency.max": "8", "retry.attempts": "1"}
+    flags |= {"breaker.mode": "shadow", "breaker.failures": "3", "breaker.open_for": "1m"}
+    settings, origin = load(UPSTREAM | flags, {}, None)
+    assert (settings.rate.limit, settings.rate.burst, settings.concurrency.max) == (1.5, 7, 8)
+    assert (settings.retry.attempts, settings.breaker.mode, settings.breaker.failures) == (1, "shadow", 3)
+    assert settings.breaker.open_for == 60
+    assert origin["breaker.open_for"] == "flag --breaker-open-for"
