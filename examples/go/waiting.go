@@ -35,6 +35,27 @@ func sleep(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// timeLeft answers, after ?wait= (0s), the milliseconds that the request's
+// context has left (null: no deadline) and the header that says so; 504 if the
+// context ends before.
+func timeLeft(w http.ResponseWriter, r *http.Request) {
+	d, ok := queryDuration(w, r, "wait", 0)
+	if !ok {
+		return
+	}
+	readAll(r)
+	if !wait(r, d) {
+		http.Error(w, "no time is left", http.StatusGatewayTimeout)
+		return
+	}
+	var left *float64
+	if end, ok := r.Context().Deadline(); ok {
+		ms := time.Until(end).Seconds() * 1000
+		left = &ms
+	}
+	sendJSON(w, http.StatusOK, map[string]any{"remaining_ms": left, "headers": r.Header})
+}
+
 // hang never answers; it leaves when the client does.
 func hang(_ http.ResponseWriter, r *http.Request) {
 	readAll(r)
