@@ -1,1 +1,1 @@
-"""The admin port: health, metrics, status, drain. Imports aiohttp, so import it once the data listener is bound."""
+"""The admin port: health, metrics, status, exchanges, drain. Imports aiohttp, so import it once data is served."""

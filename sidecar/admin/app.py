@@ -8,7 +8,9 @@ from typing import Final
 from aiohttp import web
 
 from sidecar.address import ListenAddress
+from sidecar.admin.actions import Actions
 from sidecar.admin.guard import guard
+from sidecar.admin.history import History
 from sidecar.admin.plane import Plane
 from sidecar.admin.views import Views
 
@@ -22,7 +24,9 @@ _LARGEST_BODY: Final = 64 * 1024  # bytes
 def build(plane: Plane, bound_host: str = "") -> web.Application:
     """The application. `bound_host` is where it listens, a name that the guard accepts; empty = everywhere."""
     app = web.Application(middlewares=[guard(lambda: plane.token, bound_host)], client_max_size=_LARGEST_BODY)
-    app.add_routes(Views(plane).routes())
+    history = History(plane)
+    app.add_routes([*Views(plane).routes(), *history.routes(), *Actions(plane).routes()])
+    app.on_shutdown.append(history.dismiss)
     return app
 
 

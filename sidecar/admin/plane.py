@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sidecar.health import UpstreamHealth
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.recent import Recent
+
+
+class ReloadResult(NamedTuple):
+    """What came of reading the settings again; if they were not good (`ok`), the old ones stay in force.
+
+    `problems` are sentences; `changed` and `restart_needed` are dotted names of settings, those that have taken effect
+    and those that will only after a restart.
+    """
+
+    ok: bool
+    problems: list[str]
+    changed: list[str]
+    restart_needed: list[str]
 
 
 class Plane(Protocol):
@@ -28,6 +42,10 @@ class Plane(Protocol):
         """What /metrics shows."""
 
     @property
+    def recent(self) -> Recent:
+        """The last exchanges."""
+
+    @property
     def token(self) -> str:
         """What lets others than this machine in; empty = nobody."""
 
@@ -36,3 +54,12 @@ class Plane(Protocol):
 
     def begin_drain(self, cause: str) -> None:
         """Begin a drain and go on accepting; joins one that runs. `cause` is for the log."""
+
+    def config(self) -> str:
+        """The settings in force as a file, each with its origin; secrets are masked."""
+
+    async def reload(self, cause: str) -> ReloadResult:
+        """Read the settings again and put them into force. `cause` is for the log."""
+
+    def circuit(self, action: str, name: str) -> None:
+        """`open` or `close` this circuit by hand; raises LookupError, with a sentence, if there is none so named."""

@@ -19,9 +19,11 @@ def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = 
     )
 
 
-def problem(status: int, reason: str, detail: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """An error: `reason` is a token for programs, `detail` one sentence that says what to do."""
+def problem(
+    status: int, reason: str, detail: str, headers: Mapping[str, str] | None = None, **facts: object
+) -> web.Response:
+    """An error: `reason` is a token for programs, `detail` one sentence that says what to do; `facts` go beside."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "reason": reason}
-    response = answer({**body, "detail": detail}, status, headers)
+    response = answer({**body, "detail": detail, **facts}, status, headers)
     response.content_type = "application/problem+json"
     return response

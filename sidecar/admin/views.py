@@ -1,4 +1,4 @@
-"""The pages of the admin port. Each reads the `Plane`; only POST /drain changes something.
+"""The pages of the admin port about the sidecar as a whole. Each reads the `Plane`; only POST /drain changes something.
 
 /livez and /startupz never look at the upstream: a native sidecar's startup probe gates the start of the application.
 """
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from sidecar.admin.plane import Plane
 from sidecar.admin.problems import answer
+from sidecar.admin.table import table
 from sidecar.telemetry.exposition import exposition
 
 _PAGES: Final = {
@@ -22,6 +23,14 @@ _PAGES: Final = {
     "/healthz": "each dependency by name; 503 if one fails",
     "/metrics": "for Prometheus",
     "/status": "everything live",
+    "/routes": "counts of each path template since the start",
+    "/requests": "the last exchanges, newest first; ?reason= ?route= ?status= ?limit=",
+    "/explain/{id}": "the whole story of one exchange, by its request ID",
+    "/events": "each exchange that ends, as server-sent events; ?reason= ?route= ?status=",
+    "/config": "the settings in force, and where each comes from",
+    "/config/reload": "POST: read the settings again",
+    "/breaker/open": "POST: open the circuit ?circuit=",
+    "/breaker/close": "POST: close the circuit ?circuit=",
     "/drain": "POST: begin to leave",
 }
 
@@ -44,6 +53,7 @@ class Views:
             web.get("/healthz", self.healthz),
             web.get("/metrics", self.metrics),
             web.get("/status", self.status),
+            web.get("/routes", self.routes_table),
             web.post("/drain", self.drain),
         ]
 
@@ -84,6 +94,11 @@ class Views:
     async def status(self, request: web.Request) -> web.Response:
         """Everything live."""
         return answer(self._plane.status())
+
+    async def routes_table(self, request: web.Request) -> web.Response:
+        """The figures of each path template."""
+        plane = self._plane
+        return answer(table(plane.metrics.snapshot(), plane.recent, monotonic()))
 
     async def drain(self, request: web.Request) -> web.Response:
         """Begin to leave. The answer comes at once; SIGTERM or /status tells the rest."""

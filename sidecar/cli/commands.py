@@ -19,5 +19,11 @@ COMMANDS: Final = {
     "check": Command("sidecar.cli.check", "check", "say whether the settings are good, and all that is wrong"),
     "config": Command("sidecar.cli.config", "config", "print the settings in force, their schema, or a template"),
     "status": Command("sidecar.cli.remote", "status", "ask a running sidecar how it is"),
+    "top": Command(
+        "sidecar.cli.watch", "top", "show a live table of what a running sidecar does, a row for each route"
+    ),
+    "tap": Command("sidecar.cli.watch", "tap", "print each exchange of a running sidecar as it ends"),
+    "explain": Command("sidecar.cli.watch", "explain", "tell the whole story of one request, by its X-Request-ID"),
+    "reload": Command("sidecar.cli.remote", "reload", "have a running sidecar read its settings again"),
     "drain": Command("sidecar.cli.remote", "drain", "have a running sidecar begin to drain (for preStop)"),
 }

@@ -1,4 +1,4 @@
-"""`sidecar status` and `sidecar drain`: talk to a running sidecar through its admin port.
+"""What asks a running sidecar through its admin port: `status`, `reload`, `drain`, and the ground for `watch.py`.
 
 Standard library only, and little of it: `drain` runs as a preStop hook, where every millisecond is the pod's.
 """
@@ -8,52 +8,84 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from sidecar.address import DEFAULT_ADMIN, ListenAddress, parse_listen
 from sidecar.cli.commands import COMMANDS
-from sidecar.cli.control import Answer, ControlError, ask
+from sidecar.cli.control import Answer, ControlError, Stream, ask, follow
 
 EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
 _LISTEN, _TOKEN = "SIDECAR_ADMIN__LISTEN", "SIDECAR_ADMIN__TOKEN"
+
+# Reading the settings again may look at files and resolve names.
+_RELOAD_TIMEOUT: Final = 30.0  # seconds
+
+
+class _Parser(argparse.ArgumentParser):
+    """`parsing.Parser` knows the settings, which take long to load."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+
+class RefusedError(ControlError):
+    """The admin port said no; `body` is its problem document."""
+
+    def __init__(self, said: str, body: dict[str, Any]) -> None:
+        super().__init__(said)
+        self.body = body
 
 
 def status(argv: list[str]) -> int:
     """Print how the running sidecar is."""
-    parser = _parser("status")
+    parser = parser_of("status")
     parser.add_argument("--json", action="store_true", help="Print all that the admin port says, settings too.")
     options = parser.parse_args(argv)
-    import json  # lazy: `drain` does without
-
     try:
-        body = _call(options, "GET", "/status").body
-        report = json.loads(body)
+        report = document(options, "GET", "/status")
     except ControlError as error:
-        return _failed("status", str(error))
-    except ValueError:
-        return _failed("status", "the answer is not JSON: is it the admin port?")
+        return failed("status", str(error))
     if options.json:
-        print(json.dumps(report, indent=2))
+        print_json(report)
     else:
-        if isinstance(report, dict):
-            report.pop("settings", None)  # long, and no news
+        report.pop("settings", None)  # long, and no news
         print("\n".join(_summary(report)))
+    return 0
+
+
+def reload(argv: list[str]) -> int:
+    """Have the running sidecar read its settings again; prints what is wrong with them, if something is."""
+    options = parser_of("reload").parse_args(argv)
+    try:
+        report = document(options, "POST", "/config/reload", _RELOAD_TIMEOUT)
+    except RefusedError as refusal:
+        for problem in refusal.body.get("problems") or ():
+            print(f"sidecar reload: {problem}", file=sys.stderr)
+        return failed("reload", str(refusal))
+    except ControlError as error:
+        return failed("reload", str(error))
+    changed, later = report.get("changed"), report.get("restart_needed")
+    print(f"reloaded: changed {', '.join(changed)}" if changed else "reloaded: nothing has changed")
+    if later:
+        print(f"only a restart changes {', '.join(later)}")
     return 0
 
 
 def drain(argv: list[str]) -> int:
     """Have the running sidecar begin to drain; it keeps serving until it gets SIGTERM."""
-    options = _parser("drain").parse_args(argv)
+    options = parser_of("drain").parse_args(argv)
     try:
-        _call(options, "POST", "/drain")
+        call(options, "POST", "/drain")
     except ControlError as error:
-        return _failed("drain", str(error))
+        return failed("drain", str(error))
     print("draining: not ready any more; still serving until SIGTERM")
     return 0
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of a command that talks to the admin port."""
+    parser = _Parser(
         f"sidecar {name}",
         description=f"sidecar {name}: {COMMANDS[name].purpose}.",
         allow_abbrev=False,
@@ -75,26 +107,79 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _call(options: argparse.Namespace, method: str, path: str) -> Answer:
-    token: str = options.admin_token
-    if not (token.isascii() and token.isprintable()):
-        raise ControlError("the token holds characters that a header cannot carry")
-    answer = ask(_address(options.admin), method, path, token)
-    if answer.status in (401, 403):
-        raise ControlError(f"refused: {_detail(answer)}; the token goes into --admin-token or {_TOKEN}")
+def call(
+    options: argparse.Namespace, method: str, path: str, timeout: float = 5.0, accept: str = "application/json"
+) -> Answer:
+    """What the admin port answers if it says yes. Raises `ControlError`, `RefusedError` where it says why not."""
+    answer = ask(_address(options.admin), method, path, _token(options), timeout, accept)
     if not 200 <= answer.status < 300:
-        raise ControlError(f"{method} {path} was answered with {answer.status}: is {options.admin} the admin port?")
+        raise _refused(options, f"{method} {path}", answer)
     return answer
 
 
-def _detail(answer: Answer) -> str:
-    """What a problem document says, else the bare status."""
+def open_stream(options: argparse.Namespace, path: str) -> Stream:
+    """A stream of the admin port. Raises like `call`."""
+    opened = follow(_address(options.admin), path, _token(options))
+    if opened.status == 200:
+        return opened
+    with opened:
+        raise _refused(options, f"GET {path}", Answer(opened.status, b"\n".join(opened)))
+
+
+def document(options: argparse.Namespace, method: str, path: str, timeout: float = 5.0) -> dict[str, Any]:
+    """The JSON document that the admin port answers with. Raises like `call`."""
+    import json  # lazy: `drain` does without
+
+    body = call(options, method, path, timeout).body
+    try:
+        report = json.loads(body)
+    except ValueError:
+        report = None
+    if not isinstance(report, dict):
+        raise ControlError("the answer is not JSON: is it the admin port?")
+    return report
+
+
+def print_json(report: object) -> None:
+    """Print a document for programs."""
+    import json
+
+    print(json.dumps(report, indent=2))
+
+
+def failed(name: str, why: str) -> int:
+    """Say why a command failed; returns its exit code."""
+    print(f"sidecar {name}: {why}", file=sys.stderr)
+    return EXIT_FAILED
+
+
+def _token(options: argparse.Namespace) -> str:
+    token: str = options.admin_token
+    if not (token.isascii() and token.isprintable()):
+        raise ControlError("the token holds characters that a header cannot carry")
+    return token
+
+
+def _refused(options: argparse.Namespace, asked: str, answer: Answer) -> ControlError:
+    body = _problem(answer)
+    detail = str(body.get("detail") or "")
+    if answer.status in (401, 403):
+        said = detail or f"status {answer.status}"
+        return RefusedError(f"refused: {said}; the token goes into --admin-token or {_TOKEN}", body)
+    if detail:
+        return RefusedError(detail, body)
+    return ControlError(f"{asked} was answered with {answer.status}: is {options.admin} the admin port?")
+
+
+def _problem(answer: Answer) -> dict[str, Any]:
+    """A problem document, empty if it is none."""
     import json
 
     try:
-        return str(json.loads(answer.body)["detail"])
-    except (ValueError, LookupError, TypeError):
-        return f"status {answer.status}"
+        body = json.loads(answer.body)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _address(text: str) -> ListenAddress:
@@ -120,8 +205,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_plain, value)) or "none"
     return "none" if value is None or value == "" else str(value)
-
-
-def _failed(name: str, why: str) -> int:
-    print(f"sidecar {name}: {why}", file=sys.stderr)
-    return EXIT_FAILED

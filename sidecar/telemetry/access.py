@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Final
 
 import msgspec
@@ -27,8 +28,11 @@ _LONGEST_PATH: Final = 2048
 _ENOUGH: Final = 64
 
 
-class Line(msgspec.Struct, gc=False):
-    """The fields of a line, in their order. Times are milliseconds, sizes bytes of the bodies."""
+class Line(msgspec.Struct, gc=False, omit_defaults=True):
+    """The fields of a line, in their order. Times are milliseconds, sizes bytes of the bodies.
+
+    Those with a default are left out where that holds: most requests take no route, wait for nobody and end well.
+    """
 
     ts: str  # when the request ended
     level: str
@@ -46,6 +50,10 @@ class Line(msgspec.Struct, gc=False):
     request_id: str
     upstream: str
     client: str
+    budget_ms: float | None = None  # what there was for it all, by the client's deadline and ours
+    route: str = ""
+    queue_ms: float | None = None  # waited for a turn: rate, concurrency
+    backoff_ms: float | None = None  # waited between attempts
 
 
 class AccessLog:
@@ -102,6 +110,10 @@ class AccessLog:
                 exchange.id.decode(),
                 exchange.upstream,
                 exchange.client,
+                (exchange.deadline - exchange.started) * 1e6 // 1 / 1e3 if exchange.deadline != inf else None,
+                exchange.route,
+                exchange.queue_wait * 1e6 // 1 / 1e3 if exchange.queue_wait else None,
+                exchange.backoff_wait * 1e6 // 1 / 1e3 if exchange.backoff_wait else None,
             )
         )
         if len(self._lines) == _ENOUGH:

@@ -13,7 +13,18 @@ from typing import Final, TypeVar
 from sidecar.errors import REASONS, Side
 from sidecar.exchange import Exchange, Outcome
 from sidecar.telemetry.paths import PathTemplates
-from sidecar.telemetry.tally import SHORT_SECONDS, Buckets, Count, Counter, Family, Histogram, Reading, Tally
+from sidecar.telemetry.tally import (
+    SHORT_SECONDS,
+    Buckets,
+    Count,
+    Counter,
+    Family,
+    Histogram,
+    Reading,
+    Rows,
+    Table,
+    Tally,
+)
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 OTHER_METHOD: Final = "_OTHER"
@@ -37,7 +48,7 @@ class Metrics:
     def __init__(self, version: str) -> None:
         self._tallies: list[Tally] = []
         self._readings: dict[str, Reading] = {}
-        self._templates = PathTemplates()
+        self.templates = PathTemplates()
         self._rows: dict[tuple[str, str, int], _Row] = {}
         self.in_flight = 0  # observed requests that have begun and not ended
         self._requests = self.counter("http_requests_total", "Ended requests.", ("path", "method", "status"))
@@ -61,6 +72,21 @@ class Metrics:
         lag = self.histogram(
             "sidecar_event_loop_lag_seconds", "How late the event loop ran a timer.", bounds=SHORT_SECONDS
         )
+        self._decisions = self.counter(
+            "sidecar_limit_decisions_total", "Decisions of limiters, by limiter.", ("limiter", "decision")
+        )
+        self._shadows = self.counter(
+            "sidecar_policy_shadow_total", "What policies in shadow mode would have refused.", ("policy",)
+        )
+        self._retries = self.counter(
+            "sidecar_retries_total", "Failed attempts by why, and what became of trying again.", ("reason", "result")
+        )
+        self._transitions = self.counter(
+            "sidecar_circuit_transitions_total", "Changes of a circuit's state.", ("from", "to")
+        )
+        self._reloads = self.counter("sidecar_config_reloads_total", "Reloads of the settings.", ("result",))
+        self._reloads.of(("success",))
+        self._reloads.of(("failure",))
         self._overhead = overhead.of()
         self._attempt_seconds = attempt_seconds.of()
         self.loop_lag = lag.of()
@@ -76,6 +102,7 @@ class Metrics:
         client_connections: Callable[[], float],
         upstream_connections: Callable[[], float],
         log_lines_dropped: Callable[[], float],
+        circuits: Callable[[], Rows],
     ) -> None:
         """Name the sources of figures that others keep; they are read when the metrics are."""
         self.gauge_from("sidecar_upstream_up", "Whether the upstream is reachable: 1 or 0.", upstream_up)
@@ -86,6 +113,33 @@ class Metrics:
         self.counter_from(
             "sidecar_log_lines_dropped_total", "Log lines lost because nobody took them in time.", log_lines_dropped
         )
+        text = "The state of each circuit: 1 for the one that it is in."
+        self._register(Table("sidecar_circuit_state", text, ("route", "state"), circuits))
+
+    def decisions(self, limiter: str) -> Callable[[str], None]:
+        """What a limiter of this name reports its decisions to."""
+        return _Decisions(self._decisions, limiter).count
+
+    def shadows(self, policy: str) -> Callable[[], None]:
+        """What a policy in shadow mode calls when it would have refused."""
+        row = self._shadows.of((policy,))
+
+        def count() -> None:
+            row.value += 1
+
+        return count
+
+    def retried(self, reason: str, result: str) -> None:
+        """A failed attempt was followed by another, or could not be."""
+        self._retries.of((reason, result)).value += 1
+
+    def circuit_changed(self, before: str, after: str) -> None:
+        """A circuit went from one state to another."""
+        self._transitions.of((before, after)).value += 1
+
+    def reloaded(self, ok: bool) -> None:
+        """The settings were read again."""
+        self._reloads.of(("success" if ok else "failure",)).value += 1
 
     def counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         """A new counter for the caller to add to."""
@@ -117,7 +171,10 @@ class Metrics:
         self.in_flight -= 1
         request, reason = exchange.request, exchange.reason
         status = exchange.status or UNTOLD
-        path = self._templates.of(request.path, status != 404 and reason not in _PROVES_NOTHING)
+        path = exchange.label
+        if not path:
+            may_add = status != 404 and reason not in _PROVES_NOTHING
+            path = exchange.label = self.templates.of(request.path, may_add)
         requests, seconds = self._rows.get((path, request.method, status)) or self._row(path, request.method, status)
         requests.value += 1
         self._answers.of((reason,)).value += 1
@@ -160,3 +217,20 @@ class Metrics:
 
     def __repr__(self) -> str:
         return f"<Metrics {len(self._tallies)} families, {self.in_flight} in flight>"
+
+
+class _Decisions:
+    """One limiter's rows."""
+
+    __slots__ = ("_counter", "_limiter", "_rows")
+
+    def __init__(self, counter: Counter, limiter: str) -> None:
+        self._counter = counter
+        self._limiter = limiter
+        self._rows: dict[str, Count] = {}
+
+    def count(self, decision: str) -> None:
+        row = self._rows.get(decision)
+        if row is None:
+            row = self._rows[decision] = self._counter.of((self._limiter, decision))
+        row.value += 1

@@ -1,4 +1,5 @@
-"""Tells everyone who keeps an account of exchanges: metrics, access log, health of the upstream, a drain."""
+"""Tells everyone who keeps an account of exchanges: metrics, access log, health of the upstream, the last
+exchanges, a drain."""
 
 from __future__ import annotations
 
@@ -10,15 +11,24 @@ from sidecar.exchange import Exchange, Outcome
 from sidecar.health import UpstreamHealth
 from sidecar.telemetry.access import AccessLog
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.recent import Recent
 
 
 class Recorder:
     """See `stack.Recorder`. `watch`, while set, is told of every exchange that ends."""
 
-    def __init__(self, metrics: Metrics, access: AccessLog, health: UpstreamHealth, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        access: AccessLog,
+        health: UpstreamHealth,
+        recent: Recent,
+        log: FilteringBoundLogger,
+    ) -> None:
         self._metrics = metrics
         self._access = access
         self._health = health
+        self._recent = recent
         self._log = log
         self.watch: Callable[[Exchange, float], None] | None = None
         self.opened = metrics.opened
@@ -27,6 +37,7 @@ class Recorder:
         """See stack.Recorder."""
         self._metrics.settled(exchange, now)
         self._access.settled(exchange, now)
+        self._recent.settled(exchange, now)
         if self.watch is not None:
             self.watch(exchange, now)
 

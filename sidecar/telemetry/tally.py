@@ -8,7 +8,7 @@ a third. They know neither the wire format nor prometheus-client: `snapshot` cop
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 # Label values in the order of the label names. Whatever they are, `str` of them is what a scraper sees: an int costs
@@ -38,6 +38,9 @@ class Family(NamedTuple):
     labels: tuple[str, ...]
     rows: list[tuple[Values, float | Spread]]
     bounds: tuple[float, ...] = ()
+
+
+Rows = Iterable[tuple[Values, float]]
 
 
 class Tally(Protocol):
@@ -143,3 +146,19 @@ class Reading:
     def snapshot(self) -> Family:
         rows: list[tuple[Values, float | Spread]] = [(v, float(source())) for v, source in self._sources.items()]
         return Family(self._kind, self._name, self._help, self._labels, rows)
+
+
+class Table:
+    """A gauge whose rows somebody else keeps, come and go."""
+
+    __slots__ = ("_help", "_labels", "_name", "_source")
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], source: Callable[[], Rows]) -> None:
+        self._name = name
+        self._help = text
+        self._labels = labels
+        self._source = source
+
+    def snapshot(self) -> Family:
+        rows: list[tuple[Values, float | Spread]] = list(self._source())
+        return Family("gauge", self._name, self._help, self._labels, rows)

@@ -8,7 +8,8 @@ from sidecar.admin import guard
 from tests.admin.support import Client, FakePlane, serving
 
 OPEN = ["/livez", "/readyz", "/startupz", "/healthz", "/metrics"]
-CLOSED = ["/", "/status", "/drain", "/nothing"]
+READ = ["/", "/status", "/routes", "/requests", "/explain/id-1", "/events", "/config"]
+CHANGE = ["/drain", "/config/reload", "/breaker/open?circuit=orders", "/breaker/close?circuit=orders"]
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ async def test_health_and_metrics_are_open_to_all(client: Client, path: str) -> 
 
 
 @pytest.mark.usefixtures("from_elsewhere")
-@pytest.mark.parametrize("path", CLOSED)
+@pytest.mark.parametrize("path", [*READ, *CHANGE, "/nothing"])
 async def test_others_get_nothing_else_without_a_token(client: Client, path: str) -> None:
     """They are told how that could be changed."""
     answer = await client.get(path)
@@ -38,6 +39,7 @@ async def test_others_get_nothing_else_without_a_token(client: Client, path: str
     body = await answer.json(content_type=None)
     assert body["reason"] == "not_local"
     assert "--admin-token" in body["detail"]
+    assert (await client.post(path)).status == 403
 
 
 @pytest.mark.usefixtures("from_elsewhere")
@@ -123,6 +125,14 @@ async def test_a_foreign_page_changes_nothing(client: Client, plane: FakePlane, 
     assert (await answer.json(content_type=None))["reason"] == "foreign_origin"
     assert plane.drains == []
     assert (await client.get("/status", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize("path", CHANGE)
+async def test_no_change_is_forgotten(client: Client, plane: FakePlane, path: str) -> None:
+    """Each page that changes something is POST only, and refuses a foreign Origin."""
+    assert (await client.post(path, headers={"Origin": "http://evil.example"})).status == 403
+    assert (await client.get(path)).status == 405
+    assert (plane.drains, plane.reloads, plane.circuits) == ([], [], {"orders": "closed"})
 
 
 async def test_our_own_page_may(client: Client, plane: FakePlane) -> None:

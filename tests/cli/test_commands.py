@@ -140,6 +140,9 @@ def test_missing_upstream_is_a_usage_error_with_an_example() -> None:
         (["--timeout"], "sidecar: argument --timeout: expected one argument"),
         (["config"], "sidecar config: the following arguments are required"),
         (["config", "shwo"], "sidecar config: shwo is not known here; write show, schema or template"),
+        (["explain"], "sidecar explain: the following arguments are required: ID"),
+        (["top", "--interval", "2"], "sidecar top: argument --interval: 2 is no time; write 500ms, 2s or 1m"),
+        (["drain", "--now"], "sidecar drain: unrecognized arguments: --now"),
         (["demo", "--listen", "8900"], "sidecar demo: listen: 8900: has no host; write 127.0.0.1:8900"),
     ],
 )
@@ -158,7 +161,7 @@ def test_run_may_be_left_out(app: App, arguments: list[str]) -> None:
     """`sidecar --upstream URL` is `sidecar run --upstream URL`, and the proxy's exit code is the command's."""
     app.ends = 7
     assert main(arguments) == 7
-    (loaded,) = app.started
+    loaded = app.started[0]
     assert isinstance(loaded, Loaded)
     assert loaded.settings.upstream == "http://127.0.0.1:8080"
 
@@ -209,10 +212,10 @@ def test_config_show_masks_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     assert "# flag --admin-token" in out
 
 
-@pytest.mark.parametrize("command", ["status", "drain"])
-def test_remote_commands_load_nothing_heavy(command: str) -> None:
-    """`status` and `drain` run on the standard library alone, so that a preStop hook takes no time."""
-    code = f"import sys; from sidecar.cli import main; main([{command!r}]); print(*sys.modules)"
+@pytest.mark.parametrize("command", [["status"], ["reload"], ["drain"], ["explain", "id-1"], ["tap"], ["top"]])
+def test_remote_commands_load_nothing_heavy(command: list[str]) -> None:
+    """What talks to the admin port runs on the standard library alone, so that a preStop hook takes no time."""
+    code = f"import sys; from sidecar.cli import main; main({command!r}); print(*sys.modules)"
     env = dict(os.environ, SIDECAR_ADMIN__LISTEN="unix:/nowhere/admin.sock")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, env=env, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from sidecar.cli.commands import COMMANDS
-from sidecar.errors import CIRCUIT_OPEN, FORBIDDEN, RATE_LIMITED, REASONS, UNAUTHENTICATED
+from sidecar.errors import FORBIDDEN, REASONS, UNAUTHENTICATED
 from sidecar.settings import load
 from sidecar.settings.flags import FLAGS
 from sidecar.settings.knobs import knobs
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # Reasons of policies that are not here yet.
-LATER = {reason.token for reason in (RATE_LIMITED, CIRCUIT_OPEN, UNAUTHENTICATED, FORBIDDEN)}
+LATER = {reason.token for reason in (UNAUTHENTICATED, FORBIDDEN)}
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -52,7 +52,12 @@ def test_metrics() -> None:
     """The table of metrics has every metric with its labels and type."""
     metrics = Metrics("0")
     metrics.live(
-        upstream_up=_none, draining=_none, client_connections=_none, upstream_connections=_none, log_lines_dropped=_none
+        upstream_up=_none,
+        draining=_none,
+        client_connections=_none,
+        upstream_connections=_none,
+        log_lines_dropped=_none,
+        circuits=list,
     )
     expected = {
         family.name + (f"{{{','.join(family.labels)}}}" if family.labels else ""): family.kind
@@ -71,7 +76,9 @@ def test_settings_example(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     file = tmp_path / "sidecar.yaml"
     file.write_text(example)
-    assert load({}, {}, file).settings.drain.delay == 5
+    settings = load({}, {}, file).settings
+    assert settings.drain.delay == 5
+    assert [route.name for route in settings.routes] == ["search", "orders"]
 
 
 def test_settings_that_the_text_names_exist() -> None:

@@ -1,4 +1,4 @@
-"""`sidecar status` and `sidecar drain` against admin ports that are real, silent, foreign or not there."""
+"""`sidecar status`, `reload` and `drain` against admin ports that are real, silent, foreign or not there."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from sidecar.address import ListenAddress, parse_listen
 from sidecar.admin import app as admin_app
 from sidecar.cli import main
 from sidecar.cli.control import ControlError, ask
-from sidecar.health import UpstreamHealth
 from sidecar.listen import bind, bound_address
-from sidecar.telemetry.metrics import Metrics
+from tests.admin.support import FakePlane
 
 
 class Peer:
@@ -105,6 +104,8 @@ def test_status_as_json(peer: Peer, capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (b"HTTP/1.0 403 Forbidden\r\n\r\n<html>", "refused: status 403; the token goes into --admin-token"),
         (b"HTTP/1.0 404 Not Found\r\n\r\n", "GET /status was answered with 404: is "),
+        (json_answer({"detail": "there is no such page"}, "404 Not Found"), "sidecar status: there is no such page"),
+        (json_answer([1]), "the answer is not JSON: is it the admin port?"),
         (b"HTTP/1.0 200 OK\r\n\r\nhello", "the answer is not JSON: is it the admin port?"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP: is it the admin port?"),
         (b"", "does not speak HTTP: is it the admin port?"),
@@ -119,6 +120,38 @@ def test_other_answers_fail_in_one_line(peer: Peer, said: str, capsys: pytest.Ca
     assert said in line
 
 
+@pytest.mark.parametrize(
+    ("peer", "out"),
+    [
+        (json_answer({"ok": True, "changed": [], "restart_needed": []}), "reloaded: nothing has changed\n"),
+        (
+            json_answer({"ok": True, "changed": ["a.b", "c"], "restart_needed": ["listen"]}),
+            "reloaded: changed a.b, c\nonly a restart changes listen\n",
+        ),
+    ],
+    indirect=["peer"],
+)
+def test_reload_says_what_has_changed(peer: Peer, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`reload` sends POST /config/reload and prints what came of it."""
+    assert main(["reload", "--admin", peer.address]) == 0
+    assert peer.request.startswith(b"POST /config/reload HTTP/1.0\r\n")
+    assert capsys.readouterr().out == out
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [json_answer({"detail": "the settings are not good", "problems": ["a: x", "b: y"]}, "422 Unprocessable Entity")],
+    indirect=True,
+)
+def test_a_reload_that_fails_prints_every_problem(peer: Peer, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line each, to stderr, and exits with 1."""
+    assert main(["reload", "--admin", peer.address]) == 1
+    assert capsys.readouterr() == (
+        "",
+        "sidecar reload: a: x\nsidecar reload: b: y\nsidecar reload: the settings are not good\n",
+    )
+
+
 @pytest.mark.parametrize("peer", [None], indirect=True)
 def test_a_silent_port_is_not_waited_for(peer: Peer) -> None:
     """An admin port that does not answer is given up within the timeout."""
@@ -128,14 +161,14 @@ def test_a_silent_port_is_not_waited_for(peer: Peer) -> None:
     assert monotonic() - began < 2
 
 
-@pytest.mark.parametrize("command", ["status", "drain"])
-def test_nothing_there_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", [["status"], ["drain"], ["reload"], ["explain", "id-1"], ["tap"], ["top"]])
+def test_nothing_there_is_one_line(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing listens, the command exits with 1 and says how to name the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
-    assert main([command, "--admin", address]) == 1
+    assert main([*command, "--admin", address]) == 1
     assert capsys.readouterr().err == (
-        f"sidecar {command}: nothing listens on {address}; is the sidecar running? "
+        f"sidecar {command[0]}: nothing listens on {address}; is the sidecar running? "
         "Its admin address is given with --admin or SIDECAR_ADMIN__LISTEN\n"
     )
 
@@ -156,29 +189,11 @@ def test_what_cannot_be_asked_is_one_line(arguments: list[str], said: str, capsy
     assert said in line
 
 
-class Running:
-    """A running sidecar, as far as the admin port sees it."""
-
-    started = True
-    token = ""
-
-    def __init__(self) -> None:
-        self.draining = False
-        self.health = UpstreamHealth(0.0)
-        self.metrics = Metrics("0")
-
-    def status(self) -> dict[str, object]:
-        return {"draining": self.draining}
-
-    def begin_drain(self, cause: str) -> None:
-        self.draining = True
-
-
 @pytest.mark.parametrize("kind", ["tcp", "unix", "wildcard"])
 async def test_the_real_admin_port_understands(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`drain` and `status` work against the real admin port, on TCP, a socket file and all interfaces."""
     where = {"tcp": "127.0.0.1:0", "unix": f"unix:{tmp_path}/a.sock", "wildcard": "0.0.0.0:0"}[kind]
-    running = Running()
+    running = FakePlane()
     listener = bind(parse_listen(where))
     server = await admin_app.start(running, bound_address(listener, parse_listen(where)), listener)
     try:
@@ -187,7 +202,7 @@ async def test_the_real_admin_port_understands(kind: str, tmp_path: Path, capsys
         assert await asyncio.to_thread(main, ["status", "--json", "--admin", server.address]) == 0
     finally:
         await server.stop()
-    assert json.loads(capsys.readouterr().out.partition("\n")[2]) == {"draining": True}
+    assert json.loads(capsys.readouterr().out.partition("\n")[2]) == running.status()
 
 
 def test_an_address_on_all_interfaces_is_asked_on_this_machine() -> None:

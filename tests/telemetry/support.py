@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidecar.errors import SidecarError
-from sidecar.exchange import Exchange, Outcome, Request
+from sidecar.exchange import BAD, GOOD, Exchange, Outcome, Request
 from sidecar.headers import Headers
 
 
@@ -25,4 +25,4 @@ def ended(target: bytes = b"/", *, method: str = "GET", status: int = 200, **fie
 
 def outcome(status: int = 0, error: SidecarError | None = None, elapsed: float = 0.01) -> Outcome:
     """An attempt that ended so."""
-    return Outcome(status, error, True, elapsed)
+    return Outcome(status, error, True, elapsed, GOOD if error is None else BAD)

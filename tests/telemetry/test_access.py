@@ -17,6 +17,8 @@ from sidecar.telemetry.access import AccessLog, Line
 from sidecar.telemetry.render import Timestamps
 from tests.telemetry.support import ended
 
+UNSAID = {"budget_ms", "route", "queue_ms", "backoff_ms"}  # where there is nothing to say
+
 CONSOLE = render.console(colors=False)
 
 
@@ -64,7 +66,7 @@ async def test_a_line_says_what_there_is_to_say() -> None:
     access.flush()
 
     (line,) = written.lines
-    assert list(line) == list(Line.__struct_fields__)
+    assert list(line) == [name for name in Line.__struct_fields__ if name not in UNSAID]
     assert line == {
         "ts": "2023-11-14T22:13:20.007Z",
         "level": "info",
@@ -82,6 +84,23 @@ async def test_a_line_says_what_there_is_to_say() -> None:
         "request_id": "id-1",
         "upstream": "http://127.0.0.1:8080",
         "client": "10.0.0.1",
+    }
+
+
+async def test_a_line_says_what_was_waited_for() -> None:
+    """Budget, route and waits are told where there were any: the ledger of who spent what."""
+    written = Written()
+    access = AccessLog(written, render.json_line)
+    exchange = ended(route="slow", deadline=101.5, queue_wait=0.05, backoff_wait=0.2)
+    access.settled(exchange, 100.4)
+    access.flush()
+
+    (line,) = written.lines
+    assert {name: line[name] for name in UNSAID} == {
+        "budget_ms": 1500,
+        "route": "slow",
+        "queue_ms": 50,
+        "backoff_ms": 200,
     }
 
 

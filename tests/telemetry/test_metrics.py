@@ -137,10 +137,12 @@ def test_figures_kept_by_others_are_read_when_asked_for(metrics: Metrics) -> Non
         client_connections=lambda: 3,
         upstream_connections=lambda: 2,
         log_lines_dropped=lambda: 5,
+        circuits=lambda: [(("upstream", "open"), 1.0)],
     )
 
     assert rows(metrics, "sidecar_upstream_up") == {(): 1}
     assert rows(metrics, "sidecar_draining") == {(): 0}
+    assert rows(metrics, "sidecar_circuit_state") == {("upstream", "open"): 1}
     assert rows(metrics, "sidecar_connections") == {("client",): 3, ("upstream",): 2}
     assert rows(metrics, "sidecar_log_lines_dropped_total") == {(): 5}
 
