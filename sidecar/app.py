@@ -18,11 +18,11 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
-from sidecar import __version__, stack
+from sidecar import __version__
 from sidecar.address import ListenAddress, parse_listen, parse_upstream
+from sidecar.admin.plane import ReloadResult
 from sidecar.banner import banner, started_fields
 from sidecar.drain import Drain
-from sidecar.exchange import Request
 from sidecar.health import Change, Prober, UpstreamHealth
 from sidecar.http1.idle import IdleLimit
 from sidecar.http1.names import follow, is_name
@@ -30,26 +30,30 @@ from sidecar.http1.pool import Pool
 from sidecar.http1.server import Http1Server
 from sidecar.http1.upstream import Http1Upstream
 from sidecar.listen import BACKLOG, SocketFile, accept_rest, bind, bound_address
-from sidecar.settings import Loaded
+from sidecar.settings import Loaded, SettingsError, reference
+from sidecar.settings.changes import changes, merged, needs_restart
+from sidecar.source import Source
 from sidecar.telemetry import lag, log, render
 from sidecar.telemetry.access import AccessLog
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.outlet import Outlet
+from sidecar.telemetry.recent import Recent
 from sidecar.telemetry.recorder import Recorder
+from sidecar.ways import Ways
 
 
-def run(loaded: Loaded) -> int:
+def run(loaded: Loaded, source: Source) -> int:
     """Run the proxy until a signal ends it; returns the exit code. Raises OSError where a port cannot be bound."""
     # Requests leave nothing for the collector, so it need not look often, nor at what was here from the start. A
     # thousand requests in flight are some 20,000 objects: to walk them over and over cost 5 µs a request.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_main(loaded))
+        return runner.run(_main(loaded, source))
 
 
-async def _main(loaded: Loaded) -> int:
-    return await App(loaded).run()
+async def _main(loaded: Loaded, source: Source) -> int:
+    return await App(loaded, source).run()
 
 
 def loop_factory() -> Any:
@@ -64,8 +68,9 @@ def loop_factory() -> Any:
 class App:
     """One sidecar. Implements `admin.plane.Plane`."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, source: Source | None = None) -> None:
         settings = loaded.settings
+        self._source = source  # None where settings cannot be read again
         self._loaded = loaded
         self._settings = settings
         self.token = settings.admin.token
@@ -74,20 +79,20 @@ class App:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
         self._waited_for_upstream = False
-        self._probe_paths = frozenset(settings.probes.paths)
-        self._probe_agents = tuple(agent.encode() for agent in settings.probes.user_agents)
+        self._reloading = asyncio.Lock()
         self._build_telemetry()
         address = parse_upstream(settings.upstream)
         self._pool = Pool(address, settings, self)
-        upstream = Http1Upstream(self._pool, str(address), settings.timeouts.attempt)
-        handler = stack.build(
-            upstream,
+        self._ways = Ways(
+            Http1Upstream(self._pool, str(address)),
             self._recorder,
-            is_probe=self._is_probe,
+            self.metrics,
+            self._log,
+            has_answered=lambda: self._pool.answered_once,
             draining=lambda: self.draining,
-            timeout=settings.timeouts.request,
+            spawn=self._spawn,
         )
-        self._server = Http1Server(settings, handler)
+        self._server = Http1Server(settings, self._ways.build(settings))
         self._drain = Drain(self._server, settings.drain, self._close_listener)
         self._name = (address.host, address.port) if not address.unix and is_name(address.host) else None
         self._prober = Prober(
@@ -111,14 +116,21 @@ class App:
             settings.log.query,
         )
         self.metrics = Metrics(__version__)
-        self.health = UpstreamHealth(monotonic(), self._upstream_changed, probe_decides=bool(settings.health.path))
-        self._recorder = Recorder(self.metrics, self._access, self.health, self._log)
+        self.health = UpstreamHealth(
+            monotonic(),
+            self._upstream_changed,
+            probe_decides=bool(settings.health.path),
+            on_proof=lambda now: self._ways.circuits.upstream_proved_up(now),
+        )
+        self.recent = Recent(in_flight=lambda: self._server.exchanges)
+        self._recorder = Recorder(self.metrics, self._access, self.health, self.recent, self._log)
         self.metrics.live(
             upstream_up=lambda: self.health.up,
             draining=lambda: self.draining,
             client_connections=lambda: self._server.open,
             upstream_connections=lambda: self._pool.size,
             log_lines_dropped=lambda: self._outlet.dropped + self._errlet.dropped,
+            circuits=lambda: self._ways.circuit_rows(),
         )
 
     # ── life
@@ -162,6 +174,8 @@ class App:
         self.started = True
         self._spawn(self._prober.run())
         self._spawn(lag.sample(self.metrics.loop_lag))
+        if self._source is not None:
+            self._spawn(self._source.follow(lambda: self.reload("the file changed")))
         if self._name is not None:
             self._spawn(follow(*self._name, self._pool.addresses_are))
 
@@ -193,6 +207,7 @@ class App:
             task.cancel()
         self._server.cut()
         self._pool.close()
+        await self._ways.close()
         await asyncio.sleep(0)
         self._access.flush()
         self._outlet.close()
@@ -212,6 +227,7 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_on_signal()))
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stop.is_set():
@@ -221,7 +237,48 @@ class App:
         self.begin_drain(signal.Signals(number).name)
         self._stop.set()
 
+    # ── other settings
+
+    async def _reload_on_signal(self) -> None:
+        await self.reload("SIGHUP")
+
+    async def reload(self, cause: str) -> ReloadResult:
+        """Read the settings again and put them into force; where they are not good, the old ones stay."""
+        async with self._reloading:
+            if self._source is None:
+                return ReloadResult(False, ["these settings come from nowhere that could be read again"], [], [])
+            try:
+                loaded = await asyncio.to_thread(self._source.load)
+                changed = changes(self._loaded, loaded)
+                settings = merged(self._settings, loaded.settings)
+                handler = self._ways.build(settings)
+            except SettingsError as error:
+                problems = [str(problem) for problem in error.problems]
+                self.metrics.reloaded(False)
+                self._log.error("settings not reloaded: they are not good", cause=cause, problems=problems)
+                return ReloadResult(False, problems, [], [])
+            self._settings, self._loaded = settings, Loaded(settings, loaded.origin)
+            self._server.apply(settings, handler)
+            self._pool.apply(settings)
+            self._drain.limits = settings.drain
+            self.token = settings.admin.token
+            self.metrics.reloaded(True)
+            later = needs_restart(changed)
+            now = [path for path in changed if path not in later]
+            self._log.info("settings reloaded", cause=cause, changed=now, restart_needed=later)
+            return ReloadResult(True, [], now, later)
+
     # ── what the admin port asks for
+
+    def config(self) -> str:
+        """The settings in force as a file, each with its origin; secrets are masked."""
+        return reference.effective(self._loaded)
+
+    def circuit(self, action: str, name: str) -> None:
+        """Open or close a circuit by hand. Raises LookupError."""
+        circuits = self._ways.circuits
+        self._log.warning(f"circuit: {action} by hand", circuit=name)
+        (circuits.force_open if action == "open" else circuits.force_close)(name, monotonic())
 
     @property
     def draining(self) -> bool:
@@ -258,21 +315,12 @@ class App:
                 "idle_limit_seconds": round(pool.idle_limit.seconds, 3),
                 "idle_limit_source": pool.idle_limit.source,
             },
+            "policies": self._ways.status(),
             "log_lines_dropped": self._outlet.dropped + self._errlet.dropped,
             "settings": started_fields(self._loaded, *self._where),
         }
 
     # ── what people are told
-
-    def _is_probe(self, request: Request) -> bool:
-        if request.path in self._probe_paths:
-            return True
-        block = request.headers.block
-        for agent in self._probe_agents:
-            # A quick look first: to find the field itself costs more than most requests are worth.
-            if block.find(agent) >= 0 and (request.headers.get(b"user-agent") or b"").startswith(self._probe_agents):
-                return True
-        return False
 
     def _upstream_changed(self, change: Change) -> None:
         event = "upstream is up" if change.up else "upstream is down"

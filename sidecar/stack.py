@@ -1,23 +1,26 @@
-"""A request's way, outermost layer first. `build` is the list; what each layer guards against stands beside it.
+"""A request's way, outermost layer first. `build` and `way` are the list; what each layer guards against stands beside.
 
 A layer takes the rest of the way and returns the way with itself in front, `layer(call) -> handler`, as middleware does
 in Go. Handlers are asynchronous and thin; what they decide, they ask of `policy/`. One that has nothing to do on the
-way back is a plain function that returns `call(exchange)`, and so costs no coroutine.
+way back is a plain function that returns `call(exchange)`, and so costs no coroutine. The layers with a policy of
+their own are in `layers/`, a file each; a policy that is off has no layer.
 """
 
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from math import inf
 from time import monotonic
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 from sidecar.answers import answer
-from sidecar.errors import CONNECT_FAILED, DEADLINE_EXCEEDED, DRAINING, INTERNAL, STALE_CONNECTION, SidecarError
-from sidecar.exchange import EMPTY, Exchange, Handler, Outcome, Request, Response
+from sidecar.errors import CIRCUIT_OPEN, CONNECT_FAILED, DRAINING, INTERNAL, STALE_CONNECTION, SidecarError
+from sidecar.exchange import EMPTY, GOOD, Exchange, Handler, Outcome, Request, Response
+from sidecar.layers.deadline import Deadlines, deadline
+from sidecar.policy.circuits import UPSTREAM as UPSTREAM_CIRCUIT
 from sidecar.policy.classify import of_failure, of_status
-from sidecar.policy.deadline import answer_within, client_timeout
 
 Layer = Callable[[Handler], Handler]
 
@@ -38,26 +41,77 @@ class Recorder(Protocol):
         """The exception being handled is a fault of ours."""
 
 
-def build(
-    upstream: Handler,
-    recorder: Recorder,
-    *,
-    is_probe: Callable[[Request], bool],
-    draining: Callable[[], bool],
-    timeout: float,
-) -> Handler:
-    """The stack around `upstream`. `timeout` (seconds, 0 for none) is for the wait for a response head."""
+# The words of the most frequent statuses, made once.
+_WORDS: Final = {status: str(status) for status in (200, 201, 202, 204, 206, 301, 302, 304, 400, 401, 403, 404)}
+
+
+class Policies(NamedTuple):
+    """The layers of one route that ask a policy; one that is off has none. Order and meaning are those of `way`."""
+
+    deadline: Deadlines
+    guard: Sequence[Layer] = ()
+    rate: Sequence[Layer] = ()
+    concurrency: Sequence[Layer] = ()
+    retry: Sequence[Layer] = ()
+    hedge: Sequence[Layer] = ()
+    breaker: Sequence[Layer] = ()
+
+
+class Way(NamedTuple):
+    """One route: its `name`, the `label` that its requests count under, and the handler behind it."""
+
+    name: str
+    label: str
+    call: Handler
+
+
+class Plan(NamedTuple):
+    """How requests are told apart.
+
+    `find` gives a route's place in `routes`, or -1, which is the `rest`; `probe` is the way of health probes, which
+    pass all limits. `template` is the path template of a request outside all routes, empty while it is not known.
+    """
+
+    is_probe: Callable[[Request], bool]
+    probe: Handler
+    rest: Handler
+    routes: Sequence[Way]
+    find: Callable[[Request], int]
+    template: Callable[[Request], str]
+
+
+def build(recorder: Recorder, plan: Plan, draining: Callable[[], bool]) -> Handler:
+    """The whole stack; behind it are the ways of `plan`."""
     layers: list[Layer] = [
         # Sees what the client saw, whatever happens further in; settles when the body has ended.
-        partial(observe, recorder, is_probe),
+        partial(observe, recorder, plan.is_probe),
         # Turns every exception into an answer, by one table.
         partial(rescue, recorder),
         # Marks what happens while we go as such, so that it alarms nobody.
         partial(drain, draining),
-        # Bounds everything further in by the client's time and by ours.
-        partial(deadline, timeout),
+    ]
+    return compose(layers, route(plan))
+
+
+def way(upstream: Handler, recorder: Recorder, policies: Policies) -> Handler:
+    """What is behind `route`, for requests with these policies."""
+    layers: list[Layer] = [
+        # Bounds everything further in by the client's time and by ours, and refuses what that leaves too little for.
+        partial(deadline, policies.deadline),
+        # Refuses at once while the process itself is behind, so that it can catch up.
+        *policies.guard,
+        # Holds clients to their rate. May let them wait, and so stands outside the places: a sleeper holds none.
+        *policies.rate,
+        # Bounds how much is in flight, so that the upstream is never given more than it can do.
+        *policies.concurrency,
+        # Tries again what failed and does no harm twice. Inside the limits: a retry spends nobody's rate.
+        *policies.retry,
+        # Asks a second time where the first answer takes unusually long.
+        *policies.hedge,
+        # Leaves an upstream alone that fails. Inside retry: each attempt asks, and reports.
+        *policies.breaker,
         # Counts and classifies each try; tries once more where a kept connection proved dead.
-        partial(attempt, recorder),
+        partial(attempt, recorder, rule=policies.deadline),
     ]
     return compose(layers, upstream)
 
@@ -100,7 +154,7 @@ def rescue(recorder: Recorder, call: Handler) -> Handler:
         except Exception:
             recorder.fault(exchange)
             error = SidecarError(INTERNAL, "the sidecar failed on this request; its log says where")
-        exchange.reason = error.reason.token
+        exchange.failed(error)
         exchange.close = error.reason.close
         return answer(error, exchange.id)
 
@@ -115,34 +169,44 @@ def drain(draining: Callable[[], bool], call: Handler) -> Handler:
             return await call(exchange)
         except SidecarError as error:
             # Asked now, not on the way in: the drain may have begun in the meantime.
-            if error.reason is CONNECT_FAILED and draining():
+            if _is_outage(error) and draining():
                 raise SidecarError(DRAINING, "this instance and its upstream are stopping", retry_after=1) from error
             raise
 
     return handler
 
 
-def deadline(timeout: float, call: Handler) -> Handler:
-    """Set the limits that the exchange's timer watches over; it cancels the stack when they pass."""
+def _is_outage(error: SidecarError) -> bool:
+    """Whether the upstream cannot be reached, or is not asked because it could not be."""
+    return error.reason is CONNECT_FAILED or (
+        error.reason is CIRCUIT_OPEN and error.facts.get("circuit") == UPSTREAM_CIRCUIT
+    )
+
+
+def route(plan: Plan) -> Handler:
+    """Send each request the way of its route."""
+    is_routed = bool(plan.routes)
 
     def handler(exchange: Exchange) -> Awaitable[Response]:
-        wanted = client_timeout(exchange.request.headers.known)
-        if wanted is not None:
-            exchange.client_deadline = exchange.started + answer_within(wanted)
-            exchange.limit(exchange.client_deadline)
-            if exchange.deadline <= monotonic():
-                raise SidecarError(DEADLINE_EXCEEDED, f"the client's deadline of {wanted:g} s had passed already")
-        if timeout:
-            exchange.timeout = timeout
-            if exchange.whole is not None:
-                exchange.limit(exchange.whole + timeout)
+        if not exchange.observed:
+            return plan.probe(exchange)
+        request = exchange.request
+        place = plan.find(request) if is_routed else -1
+        if place < 0:
+            exchange.label = plan.template(request)
+            return plan.rest(exchange)
+        exchange.route, exchange.label, call = plan.routes[place]
         return call(exchange)
 
     return handler
 
 
-def attempt(recorder: Recorder, call: Handler) -> Handler:
-    """Try; and once more on a new connection, where a kept one was found dead and sending twice does no harm."""
+def attempt(recorder: Recorder, call: Handler, rule: Deadlines | None = None) -> Handler:
+    """Try; and once more on a new connection, where a kept one was found dead and sending twice does no harm.
+
+    `rule` is told how long attempts take.
+    """
+    took = rule.took if rule is not None else None
 
     async def handler(exchange: Exchange) -> Response:
         while True:
@@ -151,34 +215,51 @@ def attempt(recorder: Recorder, call: Handler) -> Handler:
             try:
                 response = await call(exchange)
             except SidecarError as error:
-                _ended(recorder, exchange, began, error)
+                _failed(recorder, exchange, began, error)
                 if exchange.fresh or not _may_resend(exchange, error):
                     raise
                 exchange.fresh = True
             except CancelledError:
-                _ended(recorder, exchange, began, exchange.abandoned)
+                _failed(recorder, exchange, began, exchange.abandoned)
+                if rule is not None:
+                    rule.cut(exchange, began)
                 raise
             else:
-                now = response.arrived or monotonic()
+                now, status = response.arrived or monotonic(), response.status
                 elapsed = now - began
                 exchange.upstream_wait += elapsed
-                status = response.status
-                exchange.outcome = outcome = Outcome(status, None, True, elapsed, of_status(status))
+                exchange.outcome = outcome = Outcome(status, None, True, elapsed, of_status(exchange, status, now))
+                exchange.notes.append(
+                    (now, "attempt", _WORDS.get(status) or str(status), _timing(exchange, began, now))
+                )
+                if took is not None and outcome.verdict is GOOD:
+                    took(exchange, began, now)
                 recorder.attempt(outcome, now)
                 return response
 
     return handler
 
 
-def _ended(recorder: Recorder, exchange: Exchange, began: float, error: SidecarError | None) -> None:
+def _failed(recorder: Recorder, exchange: Exchange, began: float, error: SidecarError | None) -> None:
     """An attempt has failed; without `error` it was ended from outside, which says nothing of it."""
     now = monotonic()
     elapsed = now - began
     exchange.upstream_wait += elapsed
     sent = error is None or error.sent
     exchange.outcome = outcome = Outcome(0, error, sent, elapsed, of_failure(exchange, error))
+    facts = _timing(exchange, began, now)
+    facts["sent"] = sent
+    exchange.notes.append((now, "attempt", error.reason.token if error is not None else "cancelled", facts))
     if error is not None:
         recorder.attempt(outcome, now)
+
+
+def _timing(exchange: Exchange, began: float, now: float) -> dict[str, object]:
+    """The numbers of an attempt: when it began, how long it took, and what was left of the time when it did."""
+    facts: dict[str, object] = {"began": began, "elapsed_ms": (now - began) * 1e3, "upstream": exchange.upstream}
+    if exchange.deadline != inf:
+        facts["budget_ms"] = (exchange.deadline - began) * 1e3
+    return facts
 
 
 def _may_resend(exchange: Exchange, error: SidecarError) -> bool:

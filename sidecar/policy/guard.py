@@ -1,0 +1,94 @@
+"""Whether the sidecar itself is overloaded: by its event loop's lag, or by the memory of its process.
+
+Lag counts as the median of the last three samples, so that one pause of whatever length (a garbage collection, a
+stopped container) refuses nobody. It begins above the limit and ends below half of it, memory at 95 % of it: else the
+relief by the first refusals would end them, to and fro.
+
+One request in ten passes all the same. Nothing else could show that the service works, and memory that the process has
+had once may never be given back: without that, nobody would be served until somebody restarts it.
+
+A pure decision; what measures is `telemetry/lag.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.settings.policies import Guard as Limits
+
+_LAG_ENDS: Final = 0.5
+_MEMORY_ENDS: Final = 0.95
+_PASSES: Final = 10
+
+
+class Guard:
+    """The state. `tripped` is what the hot path looks at: whether to ask `admit` at all."""
+
+    __slots__ = ("_asked", "_by_lag", "_by_memory", "_lags", "_limits", "lag", "memory", "tripped")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._lags = (0.0, 0.0, 0.0)
+        self._by_lag = self._by_memory = False
+        self._asked = 0
+        self.lag = 0.0  # seconds, smoothed
+        self.memory = 0  # bytes; 0 where that cannot be told
+        self.tripped = False
+
+    def sampled(self, lag: float, memory: int) -> None:
+        """The loop was late by `lag` seconds, and the process has `memory` bytes resident (0 = unknown)."""
+        self._lags = (*self._lags[1:], lag)
+        self.lag = sorted(self._lags)[1]
+        self.memory = memory
+        self._judge()
+
+    def change(self, limits: Limits) -> None:
+        """Go by other limits."""
+        self._limits = limits
+        self._judge()
+
+    def admit(self) -> bool:
+        """Whether this request is the one in ten that passes; `tripped` is set."""
+        self._asked += 1
+        return self._asked % _PASSES == 0
+
+    def _judge(self) -> None:
+        limits = self._limits
+        self._by_lag = _above(self.lag, limits.lag, _LAG_ENDS, was=self._by_lag)
+        self._by_memory = _above(self.memory, limits.memory, _MEMORY_ENDS, was=self._by_memory)
+        self.tripped = self._by_lag or self._by_memory
+
+    @property
+    def enforced(self) -> bool:
+        """Whether it refuses, and not only says what it would."""
+        return self._limits.mode == "enforce"
+
+    @property
+    def detail(self) -> str:
+        """One sentence for the client; `tripped` is set."""
+        if self._by_memory:
+            return "the sidecar's own memory is used up"
+        return f"the sidecar is itself overloaded: its event loop is {self.lag * 1e3:.0f} ms late"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """The numbers that decided."""
+        return {
+            "lag_ms": round(self.lag * 1e3),
+            "lag_limit_ms": round(self._limits.lag * 1e3),
+            "memory_bytes": self.memory,
+            "memory_limit_bytes": self._limits.memory,
+        }
+
+    def status(self) -> dict[str, object]:
+        """Everything live, ready to become JSON."""
+        return {"mode": self._limits.mode, "tripped": self.tripped, **self.facts}
+
+    def __repr__(self) -> str:
+        state = "tripped" if self.tripped else "quiet"
+        return f"<Guard {state}, lag {self.lag * 1e3:.0f} ms, memory {self.memory}>"
+
+
+def _above(value: float, limit: float, ends: float, *, was: bool) -> bool:
+    """Whether it is above its limit, or was and has not sunk enough since; a limit of 0 is none."""
+    return limit > 0 and value > (limit * ends if was else limit)
