@@ -173,7 +173,7 @@ class App:
         )
         self.started = True
         self._spawn(self._prober.run())
-        self._spawn(lag.sample(self.metrics.loop_lag))
+        self._spawn(lag.sample(self.metrics.loop_lag, tell=self._ways.guard.sampled))
         if self._source is not None:
             self._spawn(self._source.follow(lambda: self.reload("the file changed")))
         if self._name is not None:
@@ -257,13 +257,15 @@ class App:
                 self.metrics.reloaded(False)
                 self._log.error("settings not reloaded: they are not good", cause=cause, problems=problems)
                 return ReloadResult(False, problems, [], [])
-            self._settings, self._loaded = settings, Loaded(settings, loaded.origin)
+            later = needs_restart(changed)
+            # What stays as it was has not come from where the new value did.
+            origin = loaded.origin | {path: self._loaded.origin[path] for path in later}
+            self._settings, self._loaded = settings, Loaded(settings, origin)
             self._server.apply(settings, handler)
             self._pool.apply(settings)
             self._drain.limits = settings.drain
             self.token = settings.admin.token
             self.metrics.reloaded(True)
-            later = needs_restart(changed)
             now = [path for path in changed if path not in later]
             self._log.info("settings reloaded", cause=cause, changed=now, restart_needed=later)
             return ReloadResult(True, [], now, later)

@@ -59,7 +59,7 @@ class Drain:
 
     def __init__(self, server: Server, limits: Limits, close_listener: Callable[[], Awaitable[None]]) -> None:
         self._server = server
-        self._limits = limits
+        self.limits = limits  # they may change until they are needed
         self._close_listener = close_listener
         self._began: float | None = None
         self._cause = ""
@@ -92,10 +92,10 @@ class Drain:
         """Go through the sequence to its end; `begin` has been called."""
         began = self._began
         assert began is not None
-        await self._wait_until(began + self._limits.delay, lambda: False)
+        await self._wait_until(began + self.limits.delay, lambda: False)
         await self._close_listener()
         self._server.close_when_quiet()
-        give_up = monotonic() + self._limits.timeout
+        give_up = monotonic() + self.limits.timeout
         await self._wait_until(give_up, lambda: self._server.open == 0)
         left = give_up - monotonic()
         ended = self._ended

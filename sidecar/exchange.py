@@ -122,7 +122,7 @@ class Request:
     @property
     def idempotent(self) -> bool:
         """Whether sending it twice is as good as once: by method, or by the client's `Idempotency-Key`."""
-        return self.method in IDEMPOTENT_METHODS or self.headers.get(b"idempotency-key") is not None
+        return self.method in IDEMPOTENT_METHODS or b"idempotency-key" in self.headers.known
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path}>"
@@ -194,6 +194,7 @@ class Exchange:
         "_settled",
         "abandoned",
         "answered",
+        "attempt_timeout",
         "attempts",
         "backoff_wait",
         "bytes_in",
@@ -203,6 +204,7 @@ class Exchange:
         "client_wait",
         "close",
         "deadline",
+        "detail",
         "forwarded",
         "fresh",
         "id",
@@ -232,6 +234,7 @@ class Exchange:
         self.timer = timer
         self.whole: float | None = None  # when the request's last byte arrived
         self.timeout = inf  # seconds from `whole` to the response head
+        self.attempt_timeout = 0.0  # seconds for one attempt; 0 = none of its own
         self.deadline = inf  # absolute; the earliest of all
         self.client_deadline = inf  # absolute, what the client itself said; bounds the body too
         self.abandoned: SidecarError | None = None  # why the stack was cancelled
@@ -241,6 +244,7 @@ class Exchange:
         self.answered: float | None = None  # when the response head was handed to the client
         self.status = 0  # what the client was told; 0 while nothing was
         self.reason = UPSTREAM
+        self.detail = ""  # the same as a sentence, where it is not the upstream's own answer
         self.close = False  # the answer is the connection's last
         self.observed = True  # counted in the request metrics (probes are not)
         self.route = ""  # the name of the route that it takes; empty where there is none
@@ -275,6 +279,11 @@ class Exchange:
         """Whether the exchange has ended."""
         return self._settled is None
 
+    def failed(self, error: SidecarError) -> None:
+        """Note why it ended without an upstream's answer, or in the middle of one."""
+        self.reason = error.reason.token
+        self.detail = error.detail
+
     def received(self, now: float) -> None:
         """The request has come in whole: from here its overall timeout counts."""
         self.whole = now
@@ -282,8 +291,9 @@ class Exchange:
             self.limit(now + self.timeout)
 
     def overhead(self, now: float) -> float:
-        """Seconds up to `now` that the sidecar itself took: all that was not waiting for either side."""
-        own = now - self.started - self.upstream_wait - self.client_wait
+        """Seconds up to `now` that the sidecar itself took: all that was not waiting for either side, or its turn."""
+        waits = self.upstream_wait + self.client_wait + self.queue_wait + self.backoff_wait
+        own = now - self.started - waits
         return own if own > 0.0 else 0.0
 
     def limit(self, due: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Container, Mapping
+from functools import lru_cache
 from typing import Final
 
 _LINE: Final = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
@@ -45,6 +46,7 @@ NOT_IN_TRAILERS: Final = HOP_BY_HOP | {
     b"range",
     b"set-cookie",
     b"www-authenticate",
+    b"x-envoy-attempt-count",
     b"x-envoy-expected-rq-timeout-ms",
     b"x-forwarded-for",
     b"x-forwarded-host",
@@ -76,6 +78,10 @@ class Headers:
         if value is not None:
             return value
         if self._index is None:
+            # A quick look first: most fields that are asked for are not there, and the index costs ten times as much.
+            low = self.block.lower()
+            if low.find(b"\n%b:" % name) < 0 and not low.startswith(name + b":"):
+                return None
             self._index = index(self.block)
         return self._index.get(name)
 
@@ -123,6 +129,12 @@ def clean_trailers(block: bytes) -> bytes:
         if (low := name.lower()).replace(b"_", b"-") not in NOT_IN_TRAILERS and not is_ours(low)
     ]
     return b"".join(kept)
+
+
+@lru_cache(maxsize=16)
+def attempt_count(attempts: int) -> bytes:
+    """The line that tells upstream and client how many attempts there were; nothing where there was none."""
+    return b"x-envoy-attempt-count: %d\r\n" % attempts if attempts else b""
 
 
 class RequestIds:

@@ -37,11 +37,16 @@ class UpstreamHealth:
     """The upstream's state. Down until something proves it up; `on_change` is told of the first verdict too.
 
     With `probe_decides` (a health path is set) an answer to traffic does not lift a state that a probe brought down:
-    a service that says it is unhealthy may answer all the same, and the state would flap.
+    a service that says it is unhealthy may answer all the same, and the state would flap. `on_proof(now)` is told of
+    each probe that found the upstream up.
     """
 
     def __init__(
-        self, now: float, on_change: Callable[[Change], None] | None = None, probe_decides: bool = False
+        self,
+        now: float,
+        on_change: Callable[[Change], None] | None = None,
+        probe_decides: bool = False,
+        on_proof: Callable[[float], None] | None = None,
     ) -> None:
         self.up = False
         self.answered_once = False  # it has been up at some time
@@ -49,6 +54,7 @@ class UpstreamHealth:
         self.last_error = ""  # why it was last down; kept when it is up again
         self.last_answer = float("-inf")  # when traffic was last answered
         self._on_change = on_change or _ignore
+        self._on_proof = on_proof
         self._known = False
         self._probe_decides = probe_decides
 
@@ -67,6 +73,8 @@ class UpstreamHealth:
         if ok:
             if not self.up:
                 self._set(True, detail, now)
+            if self._on_proof is not None:
+                self._on_proof(now)
         else:
             self._down(detail, now)
 

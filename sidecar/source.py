@@ -7,7 +7,6 @@ inotify, works on every file system. Knows nothing of what the settings mean.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 from collections.abc import Awaitable, Callable, Mapping
@@ -54,6 +53,8 @@ class Source:
         Never ends, unless there is no file. One that has gone is no change: it is being replaced, or what was read
         from it stays in force.
         """
+        import asyncio  # here, as `check` reads settings too and has no loop to wait with
+
         before = self._read
         while self.file is not None:
             await asyncio.sleep(interval)

@@ -32,10 +32,10 @@ DOES_IO = frozenset({"open", "print", "input", "exec", "eval"})
 # Floors of the house, lowest first: a module imports from its own floor and from those below.
 FLOORS: list[set[str]] = [
     {"errors", "headers", "address", "__init__", "settings", "telemetry.tally", "alarm"},
-    {"exchange", "forwarding", "policy", "listen"},
-    {"answers", "relay", "health", "drain", "stack"},
+    {"exchange", "forwarding", "policy", "listen", "source"},
+    {"answers", "relay", "replay", "health", "drain", "throttle", "layers", "stack"},
     {"telemetry", "http1"},
-    {"admin", "banner"},
+    {"admin", "banner", "ways"},
     {"app", "demo"},
     {"cli"},
     {"__main__"},

@@ -10,9 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, NoReturn
 
-from sidecar.settings import Loaded, Problem, SettingsError, load
+from sidecar.settings import Loaded, Problem, SettingsError
 from sidecar.settings.flags import FLAGS
 from sidecar.settings.knobs import Knob, knobs
+from sidecar.source import Source
 
 EXIT_USAGE: Final = 2
 EXIT_CONFIG: Final = 78
@@ -61,11 +62,17 @@ def settings_parser(prog: str, purpose: str, usage: str, epilog: str = "") -> Pa
     return parser
 
 
-def settings_from(parser: Parser, given: dict[str, str]) -> Loaded:
-    """Settings from these flags, the environment and the file; prints every problem and exits if there is one."""
-    file = given.pop("config", None)
+def source_of(given: dict[str, str]) -> Source:
+    """These flags, the environment, and the file that the flags name."""
+    flags = dict(given)
+    file = flags.pop("config", None)
+    return Source(flags, os.environ, Path(file) if file is not None else None)
+
+
+def settings_from(parser: Parser, source: Source) -> Loaded:
+    """Settings from where they come from; prints every problem and exits if there is one."""
     try:
-        return load(given, os.environ, Path(file) if file is not None else None)
+        return source.load()
     except SettingsError as error:
         refuse(parser, error.problems)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from sidecar import __version__
 from sidecar.cli.commands import COMMANDS
-from sidecar.cli.parsing import Parser, add_knobs, refuse, settings_from, settings_parser
+from sidecar.cli.parsing import Parser, add_knobs, refuse, settings_from, settings_parser, source_of
 from sidecar.settings import SettingsError
 from sidecar.settings.knobs import knobs
 
@@ -17,13 +17,13 @@ EXIT_FAILED: Final = 1
 def run(argv: list[str]) -> int:
     """Run the proxy until it is told to stop."""
     parser = run_parser()
-    given = parser.parse(argv)
-    loaded = settings_from(parser, given)
+    source = source_of(parser.parse(argv))
+    loaded = settings_from(parser, source)
     # Lazy: a mistake in the settings is told without loading the proxy first.
     from sidecar.app import run as run_app
 
     try:
-        return run_app(loaded)
+        return run_app(loaded, source)
     except OSError as error:
         return _failed(error)
 

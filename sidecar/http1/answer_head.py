@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from sidecar.exchange import Response
+from sidecar.headers import attempt_count
 
 
 @lru_cache(maxsize=256)  # phrases are short: heads.py sees to that
@@ -12,8 +13,13 @@ def _status_line(status: int, phrase: bytes) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, phrase)
 
 
-def answer_head(response: Response, request_id: bytes, *, chunked: bool, close: bool, minor: int) -> bytes:
-    """The head as bytes. `minor` is the client's HTTP/1.x version; `close` says that the answer is the last."""
+def answer_head(
+    response: Response, request_id: bytes, *, chunked: bool, close: bool, minor: int, attempts: int = 0
+) -> bytes:
+    """The head as bytes. `minor` is the client's HTTP/1.x version; `close` says that the answer is the last.
+
+    `attempts` at the upstream are told, if there were any.
+    """
     if response.tunnel is not None:
         last = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % response.headers.known.get(b"upgrade", b"")
     elif close:
@@ -22,10 +28,11 @@ def answer_head(response: Response, request_id: bytes, *, chunked: bool, close: 
         last = b"Transfer-Encoding: chunked\r\n\r\n"
     else:
         last = b"\r\n" if minor else b"Connection: keep-alive\r\n\r\n"
-    return b"%b%bX-Request-ID: %b\r\n%b" % (
+    return b"%b%bX-Request-ID: %b\r\n%b%b" % (
         _status_line(response.status, response.phrase),
         response.headers.block,
         request_id,
+        attempt_count(attempts),
         last,
     )
 

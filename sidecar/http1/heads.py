@@ -53,6 +53,7 @@ _REWRITTEN: Final = frozenset(
         b"x-forwarded-proto",
         b"x-request-id",
         b"x-request-timeout-ms",
+        b"x-envoy-attempt-count",
         b"x-envoy-expected-rq-timeout-ms",
     }
 )
@@ -84,7 +85,7 @@ def _line_finder(names: Iterable[bytes]) -> re.Pattern[bytes]:
 
 
 _REQUEST_FIELDS: Final = _line_finder(HOP_BY_HOP | _REWRITTEN | _READ)
-_RESPONSE_FIELDS: Final = _line_finder(HOP_BY_HOP | {b"content-length", b"x-request-id"})
+_RESPONSE_FIELDS: Final = _line_finder(HOP_BY_HOP | {b"content-length", b"x-request-id", b"x-envoy-attempt-count"})
 
 
 class HeadReader:

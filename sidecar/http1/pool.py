@@ -52,6 +52,11 @@ class Pool:
         self.idle_limit = IdleLimit(settings.pool.idle)
         self.answered_once = False
 
+    def apply(self, settings: Settings) -> None:
+        """Go by these from the next connection on."""
+        self._settings = settings
+        self._reader = HeadReader(settings.http.max_headers)
+
     @property
     def size(self) -> int:
         """Connections there are or are being made."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sidecar.exchange import Handler
+from sidecar.exchange import Exchange, Handler
 from sidecar.forwarding import Forwarding
 from sidecar.headers import RequestIds
 from sidecar.http1.connection import ClientConnection
@@ -28,6 +28,12 @@ class Http1Server:
         self.draining = False
         self.closing_idle = False
 
+    def apply(self, settings: Settings, handler: Handler) -> None:
+        """Serve by these from the next request on; what is in flight ends as it began."""
+        self.settings = settings
+        self.handler = handler
+        self.reader = HeadReader(settings.http.max_headers)
+
     def accept(self) -> ClientConnection:
         """A protocol for a new connection."""
         return ClientConnection(self)
@@ -36,6 +42,11 @@ class Http1Server:
     def in_flight(self) -> int:
         """Exchanges that have not ended."""
         return len(self.busy)
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """Those in flight."""
+        return [connection.turn.exchange for connection in self.connections if connection.turn is not None]
 
     @property
     def open(self) -> int:

@@ -38,6 +38,7 @@ class Turn:
         "_framed",
         "_minor",
         "_outflow",
+        "_stream_idle",
         "_task",
         "_transport",
         "exchange",
@@ -60,6 +61,8 @@ class Turn:
         self._connection = connection
         self._transport = transport
         self._minor = minor
+        # Kept: what is in flight ends under the settings that it began with.
+        self._stream_idle = connection.server.settings.timeouts.stream_idle
         self._outflow: Outflow | None = None
         self._framed = True  # the answer shows its end by itself
         self._active = now  # when bytes last moved, either way
@@ -117,7 +120,9 @@ class Turn:
             # A little of it is read past; otherwise the client is told.
             little = 0 < self.inflow.left <= SKIP
             self.last = self.last or not little or b"expect" in exchange.request.headers.known
-        head = answer_head(response, exchange.id, chunked=chunked, close=self.last, minor=self._minor)
+        head = answer_head(
+            response, exchange.id, chunked=chunked, close=self.last, minor=self._minor, attempts=exchange.attempts
+        )
         if isinstance(body, FixedBody):
             # All of it is here, as with most answers: one write and done.
             content = body.content if exchange.request.method != "HEAD" else b""
@@ -161,7 +166,7 @@ class Turn:
         exchange = self.exchange
         exchange.bytes_out = outflow.sent
         if error is not None:
-            exchange.reason = error.reason.token
+            exchange.failed(error)
             self._cut()
         elif exchange.status != 101 or self.inflow is None or self.inflow.complete:
             self._finish(monotonic())
@@ -207,7 +212,7 @@ class Turn:
         error = exchange.abandoned or SidecarError(CLIENT_GONE, "the client closed the connection")
         self._outflow = self.inflow = None
         exchange.inform = None
-        exchange.reason = error.reason.token
+        exchange.failed(error)
         exchange.abandoned = error
         if inflow is not None:
             exchange.bytes_in = inflow.received
@@ -234,24 +239,23 @@ class Turn:
 
     def _moved(self, now: float) -> None:
         self._active = now
-        self.exchange.timer.at_latest(now + self._connection.server.settings.timeouts.stream_idle)
+        self.exchange.timer.at_latest(now + self._stream_idle)
 
     def look(self, now: float) -> float:
         """Enforce the limits that have passed; returns when to look again."""
         exchange = self.exchange
-        stream_idle = self._connection.server.settings.timeouts.stream_idle
-        idle_due = self._active + stream_idle
+        idle_due = self._active + self._stream_idle
         if exchange.answered is None:
             if now >= exchange.deadline:
                 self._abandon(_too_late(exchange, now))
             elif self.inflow is not None and now >= idle_due:
-                detail = f"no byte of the request's body came for {stream_idle:g} s"
+                detail = f"no byte of the request's body came for {self._stream_idle:g} s"
                 self._abandon(SidecarError(REQUEST_TIMEOUT, detail, sent=True))
             return min(exchange.deadline, idle_due) if self.inflow is not None else exchange.deadline
         if now >= exchange.client_deadline:
             self._give_up(SidecarError(DEADLINE_EXCEEDED, "the client's deadline passed", sent=True))
         elif now >= idle_due:
-            self._give_up(SidecarError(CONNECTION_LOST, f"nothing moved for {stream_idle:g} s", sent=True))
+            self._give_up(SidecarError(CONNECTION_LOST, f"nothing moved for {self._stream_idle:g} s", sent=True))
         return min(idle_due, exchange.client_deadline)
 
     def _give_up(self, error: SidecarError) -> None:

@@ -9,31 +9,37 @@ from __future__ import annotations
 from asyncio import CancelledError
 from math import inf
 from time import monotonic
+from typing import Final
 
-from sidecar.exchange import EMPTY, Exchange, Response
+from sidecar.exchange import EMPTY, Body, Exchange, Response
+from sidecar.headers import attempt_count
 from sidecar.http1.pool import Pool
+
+# So many bytes of a body come with their head, or right behind it.
+_LITTLE: Final = 64 * 1024
 
 
 class Http1Upstream:
-    """A stack `Handler` that sends an exchange's request to the upstream. `attempt_timeout` is in seconds, 0 = none."""
+    """A stack `Handler` that sends an exchange's request to the upstream, which is called `name`: its URL."""
 
-    def __init__(self, pool: Pool, name: str, attempt_timeout: float) -> None:
+    def __init__(self, pool: Pool, name: str) -> None:
         self._pool = pool
         self._name = name
-        self._attempt_timeout = attempt_timeout
         scheme, _, authority = name.partition("://")
         self._authority = authority.encode("ascii") if scheme == "http" else b"localhost"
 
     async def __call__(self, exchange: Exchange) -> Response:
         """Send it; returns at the response's head. Raises SidecarError."""
         exchange.upstream = self._name
+        attempt = exchange.attempts  # before any wait, in which a second one may begin
         pool = self._pool
         request = exchange.request
         surely = request.body is not EMPTY or not request.idempotent
         connection = None if exchange.fresh else pool.take(surely=surely)
         if connection is None:
             connection = await pool.connect()
-        answer = connection.send(self._head(exchange), exchange.request, exchange.inform, self._attempt_timeout)
+        head = self._head(exchange, attempt)
+        answer = connection.send(head, request, exchange.inform, exchange.attempt_timeout)
         try:
             response = await answer
         except CancelledError:
@@ -42,19 +48,13 @@ class Http1Upstream:
         pool.answered_once = True
         return response
 
-    def _head(self, exchange: Exchange) -> bytes:
+    def _head(self, exchange: Exchange, attempt: int) -> bytes:
         request = exchange.request
-        extra = exchange.forwarded
+        extra = exchange.forwarded + attempt_count(attempt)
         if b"host" not in request.headers.known:
             # An HTTP/1.0 client need not name one; our request is HTTP/1.1.
             extra += b"Host: %b\r\n" % self._authority
-        # What the upstream has for this attempt, if it is bounded: told to it on every attempt.
-        left = exchange.deadline - monotonic() if exchange.deadline != inf else exchange.timeout
-        if 0.0 < self._attempt_timeout < left:
-            left = self._attempt_timeout
-        if left != inf:
-            budget = int(left * 1000) if left >= 0.001 else 1
-            extra += b"x-request-timeout-ms: %d\r\nx-envoy-expected-rq-timeout-ms: %d\r\n" % (budget, budget)
+        extra += _budget(exchange)
         if request.body is not EMPTY and request.body.length is None:
             extra += b"Transfer-Encoding: chunked\r\n"
         if request.upgrade:
@@ -68,3 +68,22 @@ class Http1Upstream:
             exchange.id,
             extra,
         )
+
+
+def _comes_soon(body: Body) -> bool:
+    return body.length is not None and body.length <= _LITTLE
+
+
+def _budget(exchange: Exchange) -> bytes:
+    """What the upstream has for this attempt, if it is bounded: told to it on every attempt.
+
+    A long body that is still to come takes its client's time, which our own limits do not count, so they are not told
+    then. Rounded up: a service that gives up first would answer in our place, and be blamed for it.
+    """
+    left = exchange.deadline - monotonic()
+    if exchange.whole is not None or _comes_soon(exchange.request.body):
+        left = min(left, exchange.timeout, exchange.attempt_timeout or inf)
+    if left == inf:
+        return b""
+    budget = int(left * 1000 + 0.999) if left >= 0.001 else 1
+    return b"x-request-timeout-ms: %d\r\nx-envoy-expected-rq-timeout-ms: %d\r\n" % (budget, budget)

@@ -1,6 +1,6 @@
 """Whether a failed attempt is followed by another, and when. Pure: the clock's readings and chance are arguments.
 
-    condition   does it count as a failure to retry after, by the names that `retry.on` lists?
+    condition   does it count as a failure to retry after, by the names that `retry.conditions` lists?
     harmless    may the request be sent twice, or was it not sent at all?
     decide      is there an attempt, time and budget left for it, and how long is the wait?
 
@@ -76,7 +76,7 @@ class RetryPolicy:
     """
 
     def __init__(self, settings: Settings, random: Callable[[], float]) -> None:
-        listed = settings.on
+        listed = settings.conditions
         self.shadow = settings.mode == "shadow"
         self.attempts = settings.attempts if settings.budget else 0  # further ones
         self.budget = RetryBudget(settings.budget)
@@ -151,10 +151,10 @@ class RetryPolicy:
 def _statuses(settings: Settings) -> dict[int, str]:
     found: dict[int, str] = {}
     for condition, statuses in _STATUSES.items():
-        if condition in settings.on:
+        if condition in settings.conditions:
             for status in statuses:
                 found.setdefault(status, condition)
-    if "retriable-status-codes" in settings.on:
+    if "retriable-status-codes" in settings.conditions:
         for text in settings.statuses:
             found.setdefault(int(text), "retriable-status-codes")
     return found

@@ -11,7 +11,7 @@ from sidecar.settings.routes import unreached
 from sidecar.settings.structs import Settings
 from sidecar.settings.units import format_duration
 
-# Conditions of `retry.on` that name another knob's list, and that knob.
+# Conditions of `retry.conditions` that name another knob's list, and that knob.
 _LISTS: Final = {"retriable-status-codes": "statuses", "retriable-headers": "headers"}
 
 
@@ -109,12 +109,12 @@ def _of_retry(prefix: str, retry: Retry) -> Iterator[Contradiction]:
         yield Contradiction(f"{path}cap", f"{path}base", format_duration(retry.cap), wrong)
     for condition, name in _LISTS.items():
         items: tuple[str, ...] = getattr(retry, name)
-        if condition in retry.on and not items:
+        if condition in retry.conditions and not items:
             wrong = f"names {condition}, which {path}{name} lists and are none; list some, or leave it out"
-            yield Contradiction(f"{path}on", f"{path}{name}", ",".join(retry.on), wrong)
-        if items and condition not in retry.on:
-            wrong = f"means nothing while {path}on does not name {condition}; add it there"
-            yield Contradiction(f"{path}{name}", f"{path}on", ",".join(items), wrong, idle=True)
+            yield Contradiction(f"{path}conditions", f"{path}{name}", ",".join(retry.conditions), wrong)
+        if items and condition not in retry.conditions:
+            wrong = f"means nothing while {path}conditions does not name {condition}; add it there"
+            yield Contradiction(f"{path}{name}", f"{path}conditions", ",".join(items), wrong, idle=True)
 
 
 def _of_limits(prefix: str, scope: Settings | Route, redis: bool) -> Iterator[Contradiction]:

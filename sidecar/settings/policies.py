@@ -108,7 +108,7 @@ class Retry(Section, frozen=True):
     attempts: Annotated[
         int, kinds.INTEGER, Meta(ge=0, le=10, description="Further attempts after the first; 0 = none.")
     ] = 2
-    on: Annotated[
+    conditions: Annotated[
         tuple[str, ...],
         kinds.RETRY_ON,
         Meta(description="After which failures, by Envoy's names; only where sending twice does no harm."),

@@ -16,8 +16,8 @@ from sidecar.settings.units import format_rate
 # What a burst is worth where none is set, in seconds.
 _DEFAULT_BURST: Final = 2.0
 
-# Decimals of a time that are more than what floats round off: 1 s and a trifle is not 2 s.
-_MICROSECONDS: Final = 6
+# Decimals that mean something; what floats round off is behind them. 1 s and a trifle is not 2 s.
+_DECIMALS: Final = 6
 
 
 def is_on(settings: Rate) -> bool:
@@ -47,13 +47,13 @@ class Limit:
         self._detail = f"the rate limit of {format_rate(rate)}{f' for each {per}' if per else ''} is used up"
         self._scope = b'"%b"' % scope.encode("ascii")  # a name of the settings holds nothing to escape
         # Whole seconds only. A burst of less than a second's worth would read as a limit far below the real one.
-        window = max(1, ceil(self.period))
-        quota = max(self.burst, floor(rate * window))
+        window = max(1, ceil(round(self.period, _DECIMALS)))
+        quota = max(self.burst, floor(round(rate * window, _DECIMALS)))
         self._policy = b"RateLimit-Policy: %b;q=%d;w=%d\r\n" % (self._scope, quota, window)
 
     def refusal(self, retry_after: float) -> SidecarError:
         """The answer for one that came too early by `retry_after` seconds."""
-        retry_after = round(retry_after, _MICROSECONDS)
+        retry_after = round(retry_after, _DECIMALS)
         seconds = max(1, ceil(retry_after))
         return SidecarError(
             RATE_LIMITED,

@@ -89,7 +89,14 @@ async def test_the_table_has_a_row_for_each_template(client: Client, plane: Fake
     plane.ends(ended(label="/a", method="POST", status=503, reason="circuit_open"), 100.03)
     plane.busy = [ended(label="/a"), ended(label="/b")]
     states = [(("orders", "open"), 1), (("orders", "closed"), 0)]
-    plane.metrics.table_from("sidecar_circuit_state", "State.", ("route", "state"), lambda: states)
+    plane.metrics.live(
+        upstream_up=lambda: 1,
+        draining=lambda: 0,
+        client_connections=lambda: 0,
+        upstream_connections=lambda: 0,
+        log_lines_dropped=lambda: 0,
+        circuits=lambda: states,
+    )
     table = await (await client.get("/routes")).json()
 
     assert table["bounds"][:4] == [0.005, 0.01, 0.025, 0.05]

@@ -13,22 +13,22 @@ On leaving, nothing may be left: see `Scene.leave`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
 
 import h11
 
-from sidecar import stack
 from sidecar.address import UpstreamAddress
-from sidecar.exchange import Exchange, Handler, Outcome, Request
+from sidecar.exchange import Exchange, Handler, Outcome
 from sidecar.http1.idle import IdleLimit
 from sidecar.http1.pool import Pool
 from sidecar.http1.server import Http1Server
 from sidecar.http1.upstream import Http1Upstream
-from sidecar.settings import Http, Settings, Timeouts
+from sidecar.settings import Breaker, Deadline, Guard, Http, Retry, Settings, Timeouts
 from sidecar.settings import Pool as PoolSettings
 from sidecar.telemetry.metrics import Metrics
+from sidecar.ways import Ways
 from tests.flow.virtual import VirtualLoop, Wire, join
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -162,6 +162,7 @@ class Book:
         self.ended: list[Exchange] = []
         self.attempts: list[Outcome] = []
         self.faults: list[Exchange] = []
+        self.told: list[tuple[str, dict[str, Any]]] = []
 
     def opened(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
@@ -178,6 +179,12 @@ class Book:
     def fault(self, exchange: Exchange) -> None:
         self.faults.append(exchange)
 
+    def info(self, event: str, **fields: Any) -> None:
+        """See ways.Log."""
+        self.told.append((event, fields))
+
+    warning = info
+
     def waiting_for_upstream(self, detail: str) -> None:
         """See pool.Events."""
 
@@ -190,6 +197,15 @@ class Book:
         return [exchange.reason for exchange in self.ended]
 
 
+# No policy acts unless a test says so by its `policies`: sections of the settings by name.
+QUIET: dict[str, Any] = {
+    "retry": Retry(attempts=0),
+    "breaker": Breaker(mode="off"),
+    "deadline": Deadline(mode="off"),
+    "guard": Guard(mode="off"),
+}
+
+
 class Scene:
     """One proxy. `upstream` stands for all that is behind the stack; without it, connections are dialled."""
 
@@ -200,6 +216,7 @@ class Scene:
         timeouts: Timeouts | None = None,
         pool: PoolSettings | None = None,
         http: Http | None = None,
+        policies: dict[str, Any] | None = None,
         kernel: int = 64 * 1024,
         piece: Callable[[], int] = lambda: 256 * 1024,
     ) -> None:
@@ -209,16 +226,17 @@ class Scene:
             timeouts=timeouts or Timeouts(startup=0.0),
             pool=pool or PoolSettings(),
             http=http or Http(),
+            **(QUIET | (policies or {})),
         )
         self._kernel = kernel
         self._piece = piece
         self.draining = False
-        self.probes: set[str] = set()
         self.refuses = False  # dials
         self.accepts = asyncio.Event()
         self.accepts.set()
         self.far_upstreams: list[Far] = []
         self.clients: list[Client] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self.nothing_is_left = False
 
     async def __aenter__(self) -> Self:
@@ -226,19 +244,22 @@ class Scene:
         self.loop.dial = self._dial
         self.book = Book()
         self.pool = Pool(UpstreamAddress("127.0.0.1", 8080), self.settings, self.book)
-        upstream = Http1Upstream(self.pool, "http://127.0.0.1:8080", self.settings.timeouts.attempt)
-        handler = stack.build(
+        upstream = Http1Upstream(self.pool, "http://127.0.0.1:8080")
+        self.ways = Ways(
             self._fake or upstream,
             self.book,
-            is_probe=self._is_probe,
+            self.book.metrics,
+            self.book,
+            has_answered=lambda: self.pool.answered_once,
             draining=lambda: self.draining,
-            timeout=self.settings.timeouts.request,
+            spawn=self._spawn,
         )
+        handler = self.ways.build(self.settings)
         self.server = Http1Server(self.settings, handler)
         return self
 
-    def _is_probe(self, request: Request) -> bool:
-        return request.path in self.probes
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(self.loop.create_task(work))
 
     async def _dial(self, factory: Callable[[], asyncio.Protocol]) -> Any:
         await asyncio.sleep(0)

@@ -100,7 +100,7 @@ def test_our_own_time_is_what_is_left_of_the_waits(exchange: Exchange) -> None:
 )
 def test_some_requests_may_be_sent_twice(method: str, key: bool, idempotent: bool) -> None:
     """By their method, or by the client's word."""
-    headers = Headers(b"Idempotency-Key: 1\r\n" if key else b"")
+    headers = Headers(b"Idempotency-Key: 1\r\n", {b"idempotency-key": b"1"}) if key else Headers(b"")
 
     assert Request(method, b"/", headers).idempotent is idempotent
 

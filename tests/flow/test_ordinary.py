@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.headers import index
+from sidecar.settings import Probes
 from tests.flow.scene import GET, OK, Scene, post
 from tests.flow.virtual import travelling
 from tests.http1.support import unchunked
@@ -33,13 +34,14 @@ async def test_a_request_and_its_answer() -> None:
             b"x-forwarded-host": b"a.example",
             b"x-request-timeout-ms": b"15000",
             b"x-envoy-expected-rq-timeout-ms": b"15000",
+            b"x-envoy-attempt-count": b"1",
         }
         await scene.after(0.5)
         upstream.send(OK)
         answer = await client.answer()
 
         assert (answer.status, answer.body, answer.complete) == (200, b"ok", True)
-        assert answer.headers == {b"content-length": b"2", b"x-request-id": b"id-1"}
+        assert answer.headers == {b"content-length": b"2", b"x-request-id": b"id-1", b"x-envoy-attempt-count": b"1"}
         (exchange,) = scene.book.ended
         assert (exchange.status, exchange.reason, exchange.attempts) == (200, "upstream", 1)
         assert (exchange.bytes_in, exchange.bytes_out, exchange.client) == (0, 2, "192.0.2.7")
@@ -415,8 +417,7 @@ async def test_a_tunnel_whose_upstream_ends_first_goes_on_the_other_way() -> Non
 @travelling
 async def test_probes_are_served_but_not_counted() -> None:
     """They would drown what matters."""
-    async with Scene() as scene:
-        scene.probes.add("/healthz")
+    async with Scene(policies={"probes": Probes(paths=("/healthz",))}) as scene:
         client = scene.client()
         client.ask(GET.replace(b" / ", b" /healthz "))
         (await scene.upstream()).send(OK)

@@ -11,7 +11,7 @@ from tests.flow.virtual import travelling
 # Two of these are more than the kernel of these tests takes, one is less: so the second is written, but not taken.
 KERNEL = 8 * 1024
 BODY = 6000
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BODY + b"x" * BODY
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BODY + b"~" * BODY
 
 
 async def unread(scene: Scene, count: int) -> tuple[Client, Far]:
@@ -40,7 +40,7 @@ async def test_answers_do_not_pile_up_behind_a_client_that_does_not_read() -> No
             if upstream.take():
                 upstream.send(ANSWER)
         assert [exchange.reason for exchange in scene.book.ended] == ["upstream"] * 20
-        assert client.got.count(b"x") == 20 * BODY
+        assert client.got.count(b"~") == 20 * BODY
 
 
 @pytest.mark.parametrize("slow", [2.0, 20.0])
@@ -57,7 +57,7 @@ async def test_a_drain_lets_an_answer_be_taken_that_is_written(slow: float) -> N
 
         client.wire.resume_reading()
         await scene.quiet()
-        assert client.got.count(b"x") == 2 * BODY
+        assert client.got.count(b"~") == 2 * BODY
         await scene.after(1.5)
         assert scene.server.open == 0
 

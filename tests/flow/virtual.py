@@ -7,6 +7,7 @@ transports behave as asyncio's do, quirks included: what they refuse there is re
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 import selectors
 import socket
@@ -34,7 +35,10 @@ class _Selector(selectors.DefaultSelector):
         if not ready:
             if timeout is None:
                 raise AssertionError("everybody waits, and nothing will ever happen")
-            self.loop.now += timeout
+            if timeout:
+                # Rounded up: a hair before a timer's time, it would be waited for again without end.
+                due = max(self.loop.now + timeout, math.nextafter(self.loop.now, math.inf))
+                self.loop.now = max(due, math.ceil(due * 1e9) / 1e9)
         return ready
 
 

@@ -60,7 +60,7 @@ ASKED_ABOUT = [200, 204, 301, 400, 404, 408, 409, 425, 429, 499, 500, 501, 502, 
 @pytest.mark.parametrize("condition", ALL)
 def test_a_condition_takes_in_its_statuses(condition: str) -> None:
     """And no others."""
-    rule = policy(on=(condition,), statuses=("425", "429"))
+    rule = policy(conditions=(condition,), statuses=("425", "429"))
     found = {status for status in ASKED_ABOUT if rule.condition(answered(status))}
 
     assert found == STATUSES[condition]
@@ -75,7 +75,7 @@ FAILURES = {"connect-failure": CONNECT, "reset": CUT, "gateway-error": CUT, "5xx
 @pytest.mark.parametrize("condition", ALL)
 def test_a_condition_takes_in_its_failures(condition: str) -> None:
     """A broken connection is what the client sees as 502 or 504, so the conditions for these include it."""
-    rule = policy(on=(condition,))
+    rule = policy(conditions=(condition,))
     found = {reason.token for reason in REASONS if rule.condition(failed(reason))}
 
     assert found == FAILURES.get(condition, set())
@@ -84,7 +84,7 @@ def test_a_condition_takes_in_its_failures(condition: str) -> None:
 @pytest.mark.parametrize("reason", REASONS, ids=[reason.token for reason in REASONS])
 def test_the_table_has_the_last_word(reason: Reason) -> None:
     """What it says is never retried is not, whatever is listed: our own refusals above all."""
-    if policy(on=ALL).condition(failed(reason)):
+    if policy(conditions=ALL).condition(failed(reason)):
         assert reason.retry is not Retry.NEVER
         assert reason.side is Side.UPSTREAM
     else:
@@ -93,7 +93,7 @@ def test_the_table_has_the_last_word(reason: Reason) -> None:
 
 def test_the_narrowest_of_the_listed_conditions_is_told() -> None:
     """Whatever their order in the settings."""
-    rule = policy(on=("5xx", "gateway-error", "reset", "connect-failure"))
+    rule = policy(conditions=("5xx", "gateway-error", "reset", "connect-failure"))
     told = {reason.token: rule.condition(failed(reason)) for reason in REASONS}
 
     assert (told["connect_failed"], told["connection_lost"]) == ("connect-failure", "reset")
@@ -103,9 +103,9 @@ def test_the_narrowest_of_the_listed_conditions_is_told() -> None:
 def test_a_header_may_ask_for_a_retry() -> None:
     """Whatever the status, if its name is listed and the condition is."""
     named = answered(200, b"X-Try-Again: yes")
-    assert policy(on=("retriable-headers",), headers=("x-try-AGAIN",)).condition(named) == "retriable-headers"
-    assert policy(on=("retriable-headers",), headers=("x-other",)).condition(named) == ""
-    assert policy(on=("reset",), headers=("x-try-again",)).condition(named) == ""
+    assert policy(conditions=("retriable-headers",), headers=("x-try-AGAIN",)).condition(named) == "retriable-headers"
+    assert policy(conditions=("retriable-headers",), headers=("x-other",)).condition(named) == ""
+    assert policy(conditions=("reset",), headers=("x-try-again",)).condition(named) == ""
 
 
 # ── what is safe
@@ -163,8 +163,8 @@ class Announced(FixedBody):
         ("PUT", 10, {"budget": 0.0}, False),
         ("PUT", 10, {"max_body": 0}, False),
         ("PUT", None, {"max_body": 0}, False),
-        ("PUT", 10, {"on": ()}, False),
-        ("PUT", 10, {"on": ("connect-failure",)}, False),
+        ("PUT", 10, {"conditions": ()}, False),
+        ("PUT", 10, {"conditions": ("connect-failure",)}, False),
     ],
 )
 def test_a_body_is_kept_only_where_it_may_be_needed(

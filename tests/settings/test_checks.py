@@ -105,21 +105,25 @@ def test_token_and_token_file_exclude_each_other() -> None:
         ({"retry": {"base": "3s"}}, "retry.cap", "2s: is shorter than the first backoff, retry.base (3s); write at l"),
         ({"retry": {"cap": "50ms"}}, "retry.cap", "50ms: is shorter than the first backoff, retry.base (100ms)"),
         (
-            {"retry": {"on": "reset,retriable-status-codes"}},
-            "retry.on",
+            {"retry": {"conditions": "reset,retriable-status-codes"}},
+            "retry.conditions",
             "reset,retriable-status-codes: names retriable-status-codes, which retry.statuses lists and are none;",
         ),
         (
-            {"retry": {"on": "retriable-headers"}},
-            "retry.on",
+            {"retry": {"conditions": "retriable-headers"}},
+            "retry.conditions",
             "retriable-headers: names retriable-headers, which retry.h",
         ),
         (
             {"retry": {"statuses": "503"}},
             "retry.statuses",
-            "503: means nothing while retry.on does not name retriable-s",
+            "503: means nothing while retry.conditions does not name retriable-s",
         ),
-        ({"retry": {"headers": "X-A"}}, "retry.headers", "X-A: means nothing while retry.on does not name retriable-h"),
+        (
+            {"retry": {"headers": "X-A"}},
+            "retry.headers",
+            "X-A: means nothing while retry.conditions does not name retriable-h",
+        ),
         ({"rate": {"shared": "true"}}, "rate.shared", "true: needs a Redis to share it in; give redis.url, or write"),
         (
             {"concurrency": {"adaptive": "on", "max": "0"}},
@@ -145,8 +149,8 @@ def test_what_a_route_has_from_the_sidecar_may_come_to_nothing(tmp_path: Path) -
     """A quick route need not say again what is off for it when its time is shorter, or its conditions others."""
     text = """
 timeouts: {attempt: 5s}
-retry: {hedge: 2s, on: [retriable-status-codes], statuses: [429]}
-routes: [{name: quick, path: /quick, timeouts: {request: 1s}, retry: {on: [reset]}}]
+retry: {hedge: 2s, conditions: [retriable-status-codes], statuses: [429]}
+routes: [{name: quick, path: /quick, timeouts: {request: 1s}, retry: {conditions: [reset]}}]
 """
     (route,) = read(tmp_path, text).settings.routes
     assert (route.timeouts.request, route.timeouts.attempt, route.retry.hedge) == (1, 5, 2)

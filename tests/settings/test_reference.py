@@ -104,7 +104,7 @@ def test_routes_in_force_say_what_they_have_from_the_sidecar(tmp_path: Path) -> 
     routes = yaml.safe_load(text)["routes"]
     assert [route["name"] for route in routes] == ["orders", "no"]
     assert routes[1]["retry"] == {"budget": 1e-06}
-    assert yaml.safe_load(text)["retry"]["on"] == ["connect-failure", "reset", "gateway-error"]
+    assert yaml.safe_load(text)["retry"]["conditions"] == ["connect-failure", "reset", "gateway-error"]
 
 
 @pytest.mark.parametrize(("path", "text"), [("admin.token", "hush"), ("redis.url", "redis://:hush@h")])
@@ -177,7 +177,7 @@ def _property(node: dict[str, Any], path: str) -> dict[str, Any]:
         uncommented(reference.template()),
         example_of_routes(),
         "rate: {limit: 0, burst: 5}\ntimeouts: {request: 0, attempt: 1m30s}\nhttp: {max_body: 1024}\n",
-        "retry: {budget: 0, 'on': 'reset,retriable-status-codes', statuses: [429, '503']}\nbreaker: {ratio: 1}\n",
+        "retry: {budget: 0, conditions: 'reset,retriable-status-codes', statuses: [429, '503']}\nbreaker: {ratio: 1}\n",
     ],
     ids=["routes", "in force", "template", "all of it", "example", "numbers", "lists"],
 )

@@ -34,6 +34,7 @@ def test_a_burst_is_two_seconds_worth_unless_set(rate: str, burst: int) -> None:
         ("100/s", 10, b'"sidecar";q=100;w=1'),
         ("2/s", 5, b'"sidecar";q=6;w=3'),
         ("5/h", 1, b'"sidecar";q=1;w=720'),
+        ("11/m", 11, b'"sidecar";q=11;w=60'),  # eleven times the time of one token is a trifle more than a minute
     ],
 )
 def test_the_policy_is_a_quota_in_whole_seconds(rate: str, burst: int, policy: bytes) -> None:
@@ -43,7 +44,7 @@ def test_the_policy_is_a_quota_in_whole_seconds(rate: str, burst: int, policy: b
     assert index(refusal.headers)[b"ratelimit-policy"] == policy
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0.0, 1), (0.2, 1), (1.0, 1), (1.01, 2), (719.5, 720)])
+@pytest.mark.parametrize(("seconds", "told"), [(0.0, 1), (0.2, 1), (1.0, 1), (1.0 + 1e-9, 1), (1.01, 2), (719.5, 720)])
 def test_header_fields_and_body_say_when_to_come_back(seconds: float, told: int) -> None:
     """In whole seconds, never too early, the same everywhere."""
     response = answer(limit("5/h", scope="search").refusal(seconds), b"0" * 32)

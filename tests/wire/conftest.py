@@ -13,12 +13,22 @@ from tests.support.processes import GoService, Proxy
 from tests.support.upstream import OK, Upstream, always
 from tests.wire.raw import Raw
 
+# The data plane alone.
+PLAIN = ("--breaker", "off", "--retries", "0")
+
 _ids = count(1)
 
 
 @pytest.fixture(scope="session")
 def go() -> Iterator[GoService]:
     """The example service."""
+    with GoService() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[GoService]:
+    """The example service for one module: what it remembers are that module's requests alone."""
     with GoService() as service:
         yield service
 
@@ -39,13 +49,16 @@ def client(proxy: Proxy) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def _raw() -> Iterator[Raw]:
-    with Upstream() as upstream, Proxy(upstream.url, SIDECAR_HEALTH__INTERVAL="1h") as proxy:
+    with Upstream() as upstream, Proxy(upstream.url, *PLAIN, SIDECAR_HEALTH__INTERVAL="1h") as proxy:
         yield Raw(proxy, upstream)
 
 
 @pytest.fixture
 def raw(_raw: Raw) -> Iterator[Raw]:
-    """A proxy with all defaults, shared by the module, in front of an upstream that plays this test's script."""
+    """A proxy without circuits and retries, the module's, in front of an upstream that plays this test's script.
+
+    Most scripts are of failures, and what is asked is what each of them does by itself.
+    """
     _raw.upstream.script = always(OK)
     _raw.upstream.on_accept = _raw.upstream.on_head = None
     _raw.forget()

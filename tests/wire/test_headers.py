@@ -148,13 +148,13 @@ def test_everything_else_passes(raw: Raw) -> None:
     with raw.client() as client:
         answer = client.get("/", *lines)
     ours = {"x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "host"}
-    ours |= {"x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "content-length"}
+    ours |= {"x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms", "x-envoy-attempt-count", "content-length"}
     assert [field for field in raw.seen[0].fields if field[0].lower() not in ours] == fields
     assert [field for field in answer.fields if field[0].lower() not in ours] == fields
 
 
 def test_nothing_is_added_but_what_is_documented(raw: Raw) -> None:
-    """The upstream is told the client, the time and the ID, and nothing else; the client only the ID."""
+    """The upstream is told the client, the time, the attempt and the ID; the client the attempts and the ID."""
     with raw.client() as client:
         answer = client.get("/")
     assert raw.seen[0].names == {
@@ -165,8 +165,9 @@ def test_nothing_is_added_but_what_is_documented(raw: Raw) -> None:
         "x-forwarded-host",
         "x-request-timeout-ms",
         "x-envoy-expected-rq-timeout-ms",
+        "x-envoy-attempt-count",
     }
-    assert {name.lower() for name, _ in answer.fields} == {"content-length", "x-request-id"}
+    assert {name.lower() for name, _ in answer.fields} == {"content-length", "x-request-id", "x-envoy-attempt-count"}
 
 
 # ── who the client is

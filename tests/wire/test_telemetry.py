@@ -31,6 +31,7 @@ FIELDS = {
     "request_id",
     "upstream",
     "client",
+    "budget_ms",
 }
 
 
