@@ -28,7 +28,7 @@ TRIES: Final = (
         "504 deadline_exceeded: the client's own deadline, 300 ms, is the shorter",
         "curl -i -H 'X-Request-Timeout-Ms: 300' {proxy}/sleep/1s",
     ),
-    Try("502 connection_lost: it drops the connection in place of an answer", "curl -i {proxy}/abort"),
+    Try("502 connection_lost: it drops the connection in place of an answer, three times", "curl -i {proxy}/abort"),
     Try("502 bad_response: it answers what is not HTTP", "curl -i {proxy}/garbage"),
     Try(
         "413 body_too_large: {max_body} may be sent here",
@@ -36,6 +36,18 @@ TRIES: Final = (
     ),
     Try("200, then cut: an answer that the service cut is seen as cut; curl says so", "curl -i {proxy}/abort-chunked"),
     Try("200: events, passed on as they come", "curl -N {proxy}/sse"),
+    Try(
+        "429 rate_limited: each X-Team may ask {rate}, {burst} times at once; this one asked 80 times",
+        "curl -s -H 'X-Team: busy' {proxy}/items/\\[1-80\\] | tail -1",
+    ),
+    Try(
+        "503 circuit_open: a handler that fails every time is left alone for a while",
+        "curl -s -H 'X-Team: other' {proxy}/broken?n=\\[1-30\\] | tail -1",
+    ),
+    Try(
+        "the story of one request: what was decided, each attempt, who spent the time",
+        "curl -s -o /dev/null -H 'X-Request-ID: mine' {proxy}/abort; curl -s -H 'Accept: text/plain' {admin}/explain/mine",
+    ),
     Try("how it is: upstream, connections, what it has learned", "curl -s {admin}/status"),
     Try("the same reasons, counted", "curl -s {admin}/metrics | grep answers_total"),
     Try("whether it is ready; 503 once it drains", "curl -i {admin}/readyz"),
@@ -44,10 +56,11 @@ TRIES: Final = (
 _LINK: Final = re.compile(r"http://[^\s<]+")
 
 
-def text(listen: str, admin: str, upstream: str, flags: dict[str, str]) -> str:
-    """The guide. `listen`, `admin` and `upstream` are the addresses in use, `flags` what the proxy was given."""
+def text(listen: str, admin: str, upstream: str, flags: dict[str, str], environment: dict[str, str]) -> str:
+    """The guide. `listen`, `admin` and `upstream` are the addresses in use, the rest is what the proxy was given."""
     names = {"proxy": curl_target(listen), "admin": curl_target(admin)}
     names |= {"timeout": flags["--timeout"], "max_body": flags["--max-body"]}
+    names |= {"rate": flags["--rate-limit"], "burst": flags["--rate-burst"]}
     lines = ["", f"  client ──▶ {listen} sidecar ──▶ {upstream} a service that misbehaves now and then"]
     lines += [f"{' ' * 13}admin {admin}", ""]
     lines += [
@@ -57,13 +70,14 @@ def text(listen: str, admin: str, upstream: str, flags: dict[str, str]) -> str:
     for shows, command in TRIES:
         lines += [f"  {shows.format(**names)}", f"    {command.format(**names)}"]
     given = " ".join(f"{flag} {value}" for flag, value in flags.items())
+    before = "".join(f"{name}={value} " for name, value in environment.items())
     lines += [
         "",
         "An answer of the sidecar's own has the reason in X-Sidecar-Reason, and as `reason` in its log line, in the",
         "metrics and in the problem document that is its body; Proxy-Status (RFC 9209) says it to other proxies.",
         "",
         f"This text again, if it has scrolled away: curl -s {names['proxy']}/ (or a browser)",
-        f"The proxy is the real one, as it runs with: sidecar --upstream {upstream} {given}",
+        f"The proxy is the real one, as it runs with: {before}sidecar --upstream {upstream} {given}",
         "Ctrl-C drains: what is in flight ends, a last line reports on it.",
     ]
     return "\n".join(lines) + "\n"

@@ -18,7 +18,17 @@ from sidecar.settings import load
 from sidecar.settings.flags import FLAGS
 
 # What makes things go wrong quickly enough to be watched.
-_KNOBS: Final = {"timeouts.request": "2s", "http.max_body": "64KiB", "drain.timeout": "5s"}
+_KNOBS: Final = {
+    "timeouts.request": "2s",
+    "http.max_body": "64KiB",
+    "drain.timeout": "5s",
+    "rate.limit": "20/s",
+    "rate.burst": "40",
+    # The traffic's own failures, few and far between, must not open the circuits of what the guide has to show.
+    "breaker.failures": "0",
+}
+# Who does not name a team shares a limit with all who do not.
+_ENVIRONMENT: Final = {"SIDECAR_RATE__KEY": "header:X-Team"}
 
 _LOOK: Final = 0.01  # seconds
 
@@ -37,7 +47,7 @@ async def _main(listen: str, admin: str) -> int:
     await upstream.start()
     try:
         given = {"upstream": upstream.url, "listen": listen, "admin.listen": admin, **_KNOBS}
-        app = App(load(given, {}, None))
+        app = App(load(given, _ENVIRONMENT, None))
         attending = asyncio.create_task(_attend(app, upstream))
         try:
             return await app.run()
@@ -56,7 +66,7 @@ async def _attend(app: App, upstream: Upstream) -> None:
     status = app.status()
     listen, admin = str(status["listen"]), str(status["admin"])
     flags = {FLAGS[path]: value for path, value in _KNOBS.items()}
-    upstream.text = guide.text(listen, admin, upstream.url, flags)
+    upstream.text = guide.text(listen, admin, upstream.url, flags, _ENVIRONMENT)
     upstream.page = guide.page(upstream.text)
     print(upstream.text, file=sys.stderr, flush=True)
     await traffic.send(*guide.target(listen), until=lambda: app.draining)

@@ -39,6 +39,7 @@ class Upstream:
         app.router.add_get("/flaky/{key}", self._flake)
         app.router.add_route("*", "/echo", _echo)
         app.router.add_route("*", "/status/{code}", _status)
+        app.router.add_get("/broken", _broken)
         app.router.add_get("/sleep/{duration}", _sleep)
         app.router.add_get("/hang", _hang)
         app.router.add_get("/sse", _events)
@@ -90,6 +91,10 @@ async def _status(request: web.Request) -> web.Response:
     if not re.fullmatch("[2-5][0-9]{2}", code):
         raise web.HTTPBadRequest(text="a status from 200 to 599\n")
     return web.Response(status=int(code), text=f"{code}, as you wish\n")
+
+
+async def _broken(request: web.Request) -> web.Response:
+    return web.Response(status=500, text="broken, as always\n")
 
 
 async def _sleep(request: web.Request) -> web.Response:
