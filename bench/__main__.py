@@ -11,15 +11,16 @@ from bench.acts import see_acts
 from bench.agree import check_agreement
 from bench.children import BenchError
 from bench.choices import add_peers_option, present, some_of
-from bench.footprint import measure_memory, measure_starts
-from bench.goals import OURS, Results, judge
+from bench.footprint import measure_keys, measure_memory, measure_starts
+from bench.goals import BASE, OURS, Results, judge
 from bench.ground import Ground, prepared
 from bench.load import SCENARIOS, require_wrk
 from bench.peers import Peer, start_peer
+from bench.policies import measure_policies
 from bench.report import goals_table, report
 from bench.rounds import LoadBench
 
-GROUPS = ("acts", "small", "big", "upload", "idle", "start", "agree")
+GROUPS = ("acts", "small", "policies", "big", "upload", "idle", "start", "agree")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ def _run(options: Options, peers: Sequence[Peer], ground: Ground) -> int:
 def _measure(options: Options, peers: Sequence[Peer], ground: Ground) -> Results:
     results = Results()
     _measure_load(options, peers, ground, results)
+    if "policies" in options.groups and OURS in {peer.name for peer in peers}:
+        base = [peer for peer in peers if peer.name == BASE]
+        results.policies = measure_policies(base, ground, options.rounds, _say)
+        _say("memory: rate limit keys")
+        results.keys = measure_keys(ground)
     if "idle" in options.groups:
         for peer in peers:
             _say(f"memory: {peer.name}")

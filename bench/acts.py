@@ -19,7 +19,7 @@ from bench.children import BenchError
 from bench.choices import add_peers_option, present
 from bench.ground import Ground, prepared
 from bench.net import Answer, fetch
-from bench.peers import USUAL, Limits, Peer, Running, start_peer
+from bench.peers import ENVOY, SIDECAR, USUAL, Limits, Peer, Running, start_peer
 from bench.report import table
 from bench.service import Service
 
@@ -38,19 +38,20 @@ class Act:
 
 
 def _rate_limit(running: Running, _service: Service) -> str:
-    seen = Counter(fetch(running.place.port, "/hello").status for _ in range(30))
+    answers = [fetch(running.place.port, "/hello") for _ in range(30)]
+    seen = Counter(answer.status for answer in answers)
     if not seen[429] or not seen[200]:
         raise DidNotActError(f"30 quick requests: {dict(seen)}")
-    return f"{seen[429]} of 30 quick requests: 429"
+    return f"{seen[429]} of 30 quick requests: 429{_reason(running, answers, {'rate_limited'})}"
 
 
 def _overload(running: Running, _service: Service) -> str:
     with ThreadPoolExecutor(8) as pool:
-        answers = pool.map(lambda _: fetch(running.place.port, "/sleep/500ms").status, range(8))
-        seen = Counter(answers)
+        answers = list(pool.map(lambda _: fetch(running.place.port, "/sleep/500ms"), range(8)))
+    seen = Counter(answer.status for answer in answers)
     if not seen[503] or not seen[200]:
         raise DidNotActError(f"8 requests at once: {dict(seen)}")
-    return f"{seen[503]} of 8 requests at once: 503"
+    return f"{seen[503]} of 8 requests at once: 503{_reason(running, answers, {'overloaded', 'queue_timeout'})}"
 
 
 def _timeout(running: Running, _service: Service) -> str:
@@ -68,7 +69,7 @@ def _retry(running: Running, service: Service) -> str:
     visits = _visits(service, name)
     if answer.status != 200 or visits != 2:
         raise DidNotActError(f"first 503, then 200: {answer.status} after {visits} attempts")
-    return "503 upstream, tried again: 200"
+    return f"503 upstream, tried again: 200 after {visits} attempts"
 
 
 def _breaker(running: Running, service: Service) -> str:
@@ -77,13 +78,24 @@ def _breaker(running: Running, service: Service) -> str:
         name = _new_id()
         answer = fetch(running.place.port, path, headers={"X-Request-ID": name})
         if _visits(service, name) == 0:
-            return f"failing upstream: request {number} got {answer.status}, was not sent{_ejections(running)}"
+            own_word = _reason(running, [answer], {"circuit_open"}) + _ejections(running)
+            return f"failing upstream: request {number} got {answer.status}, was not sent{own_word}"
     raise DidNotActError("20 failing requests were all sent upstream")
+
+
+def _reason(running: Running, answers: Sequence[Answer], reasons: set[str]) -> str:
+    """This proxy's own word for why it refused: one of *reasons*, or it was for something else."""
+    if running.name != SIDECAR.name:
+        return ""
+    told = {answer.headers.get("x-sidecar-reason", "none") for answer in answers if answer.status != 200}
+    if not told <= reasons:
+        raise DidNotActError(f"refused for {sorted(told)}")
+    return f", {' or '.join(sorted(told))}"
 
 
 def _ejections(running: Running) -> str:
     """Envoy's own word for it."""
-    if running.name != "envoy":
+    if running.name != ENVOY.name:
         return ""
     stats = fetch(running.place.admin, "/stats?filter=outlier_detection.ejections_active").body.decode().split()
     if stats[-1:] != ["1"]:
@@ -134,15 +146,12 @@ ACTS = (
 
 
 def see_acts(peers: Sequence[Peer], ground: Ground) -> tuple[str, bool]:
-    """Return a table of what was observed, and whether every policy that a peer has did act."""
+    """Return a table of what was observed, and whether every policy of every peer did act."""
     rows, all_acted = [], True
     for peer in peers:
         if peer.name not in USUAL:
             continue
         for act in ACTS:
-            if act.policy in peer.lacks():
-                rows.append([peer.name, act.policy, "absent"])
-                continue
             running = start_peer(peer, ground, act.limits)
             try:
                 rows.append([peer.name, act.policy, act.see(running, ground.service)])

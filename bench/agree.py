@@ -20,11 +20,13 @@ from bench.children import BenchError
 from bench.exact import exact_load
 from bench.ground import Ground, prepared
 from bench.net import fetch
-from bench.peers import PEERS, Running, start_peer
+from bench.peers import SIDECAR, Running, start_peer
 from bench.report import table
 
 REQUESTS = 20_000
 CONNECTIONS = 32
+
+_BODY = b"x" * 1024
 
 _SAMPLE = re.compile(r"^http_requests_total\{(?P<labels>.*)\} (?P<value>\S+)", re.MULTILINE)
 _STATUS = re.compile(r'(?:^|,)status="(?P<status>\d+)"')
@@ -62,10 +64,10 @@ class Agreement:
 
 def check_agreement(ground: Ground) -> Agreement:
     """Start the proxy afresh, make the requests, end it, and compare."""
-    running = start_peer(PEERS["sidecar"], ground)
+    running = start_peer(SIDECAR, ground)
     before_metrics, before_log = _counts_at_rest(running)
     fetch(ground.service.port, "/_record/reset", method="POST")
-    client = asyncio.run(exact_load(running.place.port, REQUESTS, CONNECTIONS))
+    client = asyncio.run(exact_load(running.place.port, REQUESTS, CONNECTIONS, _request))
     metrics, _ = _counts_at_rest(running)
     dropped = _dropped(running)
     seen_by_service = json.loads(fetch(ground.service.port, "/_record").body)["requests"]
@@ -77,6 +79,21 @@ def check_agreement(ground: Ground) -> Agreement:
         _log_counts(running.place.log) - before_log,
         dropped,
     )
+
+
+def _request(number: int) -> bytes:
+    """Mostly small answers, some of them errors, and some uploads."""
+    head = b"Host: bench\r\nUser-Agent: bench\r\nX-Request-ID: agree-%d\r\n" % number
+    match number % 4:
+        case 0:
+            return b"GET /hello HTTP/1.1\r\n" + head + b"\r\n"
+        case 1:
+            return b"GET /items/%d HTTP/1.1\r\n" % number + head + b"\r\n"
+        case 2:
+            return b"GET /status/404 HTTP/1.1\r\n" + head + b"\r\n"
+        case _:
+            length = b"Content-Length: %d\r\n\r\n" % len(_BODY)
+            return b"POST /upload?hash=0 HTTP/1.1\r\n" + head + length + _BODY
 
 
 def _counts_at_rest(running: Running, within: float = 3.0) -> tuple[Counter[int], Counter[int]]:

@@ -34,15 +34,13 @@ def add_peers_option(parser: argparse.ArgumentParser) -> None:
 
 
 def present(names: Sequence[str]) -> list[Peer]:
-    """The peers that are here; the others, and what a peer lacks, are named on standard error."""
+    """The peers that are here; the others are named on standard error."""
     peers = []
     for name in names:
         peer = PEERS[name]
         if peer.find() is None:
             print(f"{name} is not here and is left out: {peer.remedy}", file=sys.stderr)
             continue
-        if lacking := peer.lacks():
-            print(f"{name} has no {', '.join(sorted(lacking))}: it runs without", file=sys.stderr)
         peers.append(peer)
     if not peers:
         raise BenchError("none of the peers is here")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 
-from bench.footprint import Footprint
+from bench.footprint import Footprint, Growth
 from bench.load import BIG, SMALL_32, SMALL_1024, UPLOAD, Scenario
+from bench.peers import ENVOY, SIDECAR
+from bench.policies import NONE, ONE_MORE
 from bench.rounds import Rounds
 
-OURS = "sidecar"
-BASE = "envoy"
+OURS = SIDECAR.name
+BASE = ENVOY.name
 
 
 @dataclass
@@ -18,6 +21,8 @@ class Results:
     """Everything a run measured."""
 
     rounds: dict[Scenario, Rounds] = field(default_factory=dict)
+    policies: Rounds | None = None
+    keys: Growth | None = None
     memory: dict[str, Footprint] = field(default_factory=dict)
     first_answer: dict[str, float] = field(default_factory=dict)
 
@@ -41,6 +46,19 @@ def _cpu_to_envoy(scenario: Scenario) -> Callable[[Results], float | None]:
     return measure
 
 
+def _without_policies(results: Results) -> float | None:
+    return results.policies.cpu_ratio(NONE, BASE) if results.policies else None
+
+
+def _one_more_policy(results: Results) -> float | None:
+    rounds = results.policies
+    return max(median(rounds.cpu_extra(name, NONE)) for name in ONE_MORE) if rounds else None
+
+
+def _keys(results: Results) -> float | None:
+    return results.keys.rss if results.keys else None
+
+
 def _many_connections(results: Results) -> float | None:
     many, few = results.rounds.get(SMALL_1024), results.rounds.get(SMALL_32)
     return many.cpu_growth(OURS, few) if many and few else None
@@ -57,7 +75,10 @@ def _first_answer(results: Results) -> float | None:
 
 
 GOALS = (
-    Goal("small", "CPU per small request, to Envoy's", 0.75, "x", _cpu_to_envoy(SMALL_32)),
+    Goal("small", "CPU per small request, all policies on, to Envoy's", 0.85, "x", _cpu_to_envoy(SMALL_32)),
+    Goal("policies", "CPU per small request, without policies, to Envoy's", 0.75, "x", _without_policies),
+    Goal("policies", "CPU of one more policy, the costliest", 1.5, " µs", _one_more_policy),
+    Goal("policies", "memory (RSS) of 10,000 rate limit keys", 15, " MB", _keys),
     Goal("big", "CPU per 1 MiB response, to Envoy's", 0.7, "x", _cpu_to_envoy(BIG)),
     Goal("upload", "CPU per 1 MiB upload, to Envoy's", 0.7, "x", _cpu_to_envoy(UPLOAD)),
     Goal("small", "CPU per request at 1,024 connections, to that at 32", 1.3, "x", _many_connections),

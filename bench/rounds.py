@@ -1,4 +1,4 @@
-"""Interleaved rounds: every peer runs once a round, in an order that rotates, so that drift hits all alike."""
+"""Interleaved rounds: every peer runs once a round, in an order that changes, so that drift hits all alike."""
 
 from __future__ import annotations
 
@@ -42,6 +42,10 @@ class Rounds:
         """A peer's CPU per request to another's under the same load; None if one of them was not measured."""
         return _ratio(self.samples.get(peer), self.samples.get(base))
 
+    def cpu_extra(self, peer: str, base: str) -> list[float]:
+        """How many µs a request costs a peer more than another, in each round."""
+        return [one.cpu_us - other.cpu_us for one, other in zip(self.samples[peer], self.samples[base], strict=True)]
+
     def cpu_growth(self, peer: str, lighter: Rounds) -> float | None:
         """A peer's CPU per request to its own under a lighter load of the same run."""
         return _ratio(self.samples.get(peer), lighter.samples.get(peer))
@@ -71,16 +75,22 @@ class LoadBench:
             for peer in peers:
                 run_wrk(self.wrk, peer.place.port, scenario, 1, self.cpus)
         for number in range(self.rounds):
-            first = number % len(peers)
+            order = _order(peers, number)
             for scenario in scenarios:
                 self.say(f"round {number + 1}: {scenario.title}")
-                for peer in (*peers[first:], *peers[:first]):
+                for peer in order:
                     sample = _sample(scenario, peer, self.wrk, self.cpus, self.seconds)
                     results[scenario].samples[peer.name].append(sample)
                     self.say(
-                        f"  {peer.name:<8} {sample.cpu_us:8.1f} µs CPU/request, {sample.rate:8.0f}/s{_told(sample)}"
+                        f"  {peer.name:<14} {sample.cpu_us:8.1f} µs CPU/request, {sample.rate:8.0f}/s{_told(sample)}"
                     )
         return results
+
+
+def _order(peers: Sequence[Running], number: int) -> Sequence[Running]:
+    """Another one comes first in each round. Every other round goes backwards: no one is mostly before another."""
+    step = -1 if number % 2 else 1
+    return [peers[(number + step * place) % len(peers)] for place in range(len(peers))]
 
 
 def _told(sample: Sample) -> str:

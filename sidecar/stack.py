@@ -55,6 +55,7 @@ class Policies(NamedTuple):
     retry: Sequence[Layer] = ()
     hedge: Sequence[Layer] = ()
     breaker: Sequence[Layer] = ()
+    may_resend: Callable[[], bool] | None = None  # takes of the retry budget
 
 
 class Way(NamedTuple):
@@ -111,7 +112,7 @@ def way(upstream: Handler, recorder: Recorder, policies: Policies) -> Handler:
         # Leaves an upstream alone that fails. Inside retry: each attempt asks, and reports.
         *policies.breaker,
         # Counts and classifies each try; tries once more where a kept connection proved dead.
-        partial(attempt, recorder, rule=policies.deadline),
+        partial(attempt, recorder, rule=policies.deadline, may_resend=policies.may_resend),
     ]
     return compose(layers, upstream)
 
@@ -201,10 +202,16 @@ def route(plan: Plan) -> Handler:
     return handler
 
 
-def attempt(recorder: Recorder, call: Handler, rule: Deadlines | None = None) -> Handler:
+def attempt(
+    recorder: Recorder,
+    call: Handler,
+    rule: Deadlines | None = None,
+    may_resend: Callable[[], bool] | None = None,
+) -> Handler:
     """Try; and once more on a new connection, where a kept one was found dead and sending twice does no harm.
 
-    `rule` is told how long attempts take.
+    `rule` is told how long attempts take. `may_resend()` is asked where the upstream may have seen the request: one
+    that dies of what it is sent must not be sent more than the retry budget allows.
     """
     took = rule.took if rule is not None else None
 
@@ -216,7 +223,9 @@ def attempt(recorder: Recorder, call: Handler, rule: Deadlines | None = None) ->
                 response = await call(exchange)
             except SidecarError as error:
                 _failed(recorder, exchange, began, error)
-                if exchange.fresh or not _may_resend(exchange, error):
+                if exchange.fresh or not _harmless(exchange, error):
+                    raise
+                if error.sent and may_resend is not None and not may_resend():
                     raise
                 exchange.fresh = True
             except CancelledError:
@@ -262,7 +271,7 @@ def _timing(exchange: Exchange, began: float, now: float) -> dict[str, object]:
     return facts
 
 
-def _may_resend(exchange: Exchange, error: SidecarError) -> bool:
+def _harmless(exchange: Exchange, error: SidecarError) -> bool:
     """Whether a stale connection's request can go out again: nothing was written, or it is harmless and whole."""
     if error.reason is not STALE_CONNECTION:
         return False

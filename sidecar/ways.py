@@ -26,7 +26,7 @@ from sidecar.policy.guard import Guard
 from sidecar.policy.probes import ProbeRule
 from sidecar.policy.retry import RetryPolicy
 from sidecar.policy.routes import RouteTable
-from sidecar.settings import Breaker, Problem, Rate, Route, Settings, SettingsError
+from sidecar.settings import Breaker, Problem, Rate, Retry, Route, Settings, SettingsError
 from sidecar.settings import Guard as GuardSettings
 from sidecar.stack import Layer, Plan, Policies, Recorder, Way, build, way
 from sidecar.telemetry.metrics import Metrics
@@ -134,6 +134,7 @@ class Ways:
             retry=self._retry_layers(own, retry),
             hedge=self._retry_layers(own, hedge),
             breaker=self._breaker_layers(own),
+            may_resend=self._retry_policy(own.retry).budget.take if _retries(own.retry) else None,
         )
 
     # ── each policy
@@ -181,11 +182,13 @@ class Ways:
 
     def _retry_layers(self, own: Settings | Route, layer: Callable[..., Handler]) -> list[Layer]:
         """`retry` or `hedge`: they share one budget, and so do all routes with the same rule."""
-        rule = own.retry
-        if rule.mode == "off" or not rule.attempts:
+        if not _retries(own.retry):
             return []
-        policy = self._keep("retry", rule, lambda: RetryPolicy(rule, random))
+        policy = self._retry_policy(own.retry)
         return [partial(layer, policy, self._metrics.retried, self._metrics.shadows("retry"))]
+
+    def _retry_policy(self, rule: Retry) -> RetryPolicy:
+        return self._keep("retry", rule, lambda: RetryPolicy(rule, random))
 
     def _breaker_layers(self, own: Settings | Route) -> list[Layer]:
         if own.breaker.mode == "off":
@@ -266,7 +269,7 @@ class Ways:
         return {
             "guard": self.guard.status(),
             "rate": [kept.status() for kept in self._kept.values() if isinstance(kept, Throttle | SharedThrottle)],
-            "concurrency": {name: keeper.status() for name, keeper in self._keepers.items()},
+            "concurrency": {keeper.name: keeper.status() for keeper in self._keepers.values()},
             "retry": [_budget(kept) for kept in self._kept.values() if isinstance(kept, RetryPolicy)],
             "breaker": self.circuits.status(monotonic()),
         }
@@ -278,6 +281,10 @@ class Ways:
 def _limiter_name(policy: str, route: Route | None) -> str:
     """What a limit is called in metrics: `rate` for the sidecar's, `rate.orders` for that of the route orders."""
     return policy if route is None else f"{policy}.{route.name}"
+
+
+def _retries(rule: Retry) -> bool:
+    return rule.mode != "off" and rule.attempts > 0 and rule.budget > 0
 
 
 def _budget(policy: RetryPolicy) -> dict[str, object]:

@@ -7,9 +7,21 @@ from bench.peers.direct import DIRECT
 from bench.peers.envoy import ENVOY
 from bench.peers.haproxy import HAPROXY
 from bench.peers.nginx import NGINX
-from bench.peers.sidecar import SIDECAR
+from bench.peers.sidecar import SIDECAR, Settings, with_settings
 
 PEERS = {peer.name: peer for peer in (SIDECAR, ENVOY, HAPROXY, NGINX, DIRECT)}
 USUAL = tuple(name for name in PEERS if name != DIRECT.name)
 
-__all__ = ["PEERS", "USUAL", "Limits", "Peer", "Place", "Running", "start_peer"]
+__all__ = [
+    "ENVOY",
+    "PEERS",
+    "SIDECAR",
+    "USUAL",
+    "Limits",
+    "Peer",
+    "Place",
+    "Running",
+    "Settings",
+    "start_peer",
+    "with_settings",
+]

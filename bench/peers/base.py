@@ -24,6 +24,7 @@ class Limits:
     burst: int = 100_000
     concurrency: int = 2048
     failures: int = 5
+    retries: int = 2
     timeout_ms: int = 15_000
 
 
@@ -50,17 +51,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Peer:
-    """A proxy.
-
-    ``find`` gives its executable or None, ``command`` writes its config and gives its command line, ``lacks`` names the
-    policies of :mod:`bench.acts` that it does not have.
-    """
+    """A proxy: ``find`` gives its executable or None, ``command`` writes its config and gives its command line."""
 
     name: str
     find: Callable[[], Path | None]
     remedy: str
     command: Callable[[Path, Place], list[str]]
-    lacks: Callable[[], frozenset[str]] = frozenset
 
 
 @dataclass(frozen=True)
@@ -112,6 +108,8 @@ def write_config(template: str, place: Place) -> Path:
         "burst": place.limits.burst,
         "concurrency": place.limits.concurrency,
         "failures": place.limits.failures,
+        "retries": place.limits.retries,
+        "tries": 1 + place.limits.retries,
         "timeout_ms": place.limits.timeout_ms,
         "timeout_s": place.limits.timeout_ms / 1000,
     }

@@ -1,59 +1,63 @@
-"""This proxy, from the current interpreter: the flags a user would give, and no others."""
+"""This proxy, from the current interpreter: with flags and settings that a user would give, and no others."""
 
 from __future__ import annotations
 
-import functools
 import importlib.util
-import re
-import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+import yaml
 
 from bench.peers.base import Peer, Place
 
-# The flag that sets each policy's number. A policy whose flag does not exist yet is measured without, and said so.
-_POLICY_FLAGS = {
-    "rate limit": "--rate-limit",
-    "overload": "--max-concurrency",
-    "breaker": "--breaker-failures",
-    "retry": "--retries",
-}
+Settings = Mapping[str, object]
+
+_REMEDY = "install the project into this environment"
+
+
+def with_settings(name: str, settings: Settings) -> Peer:
+    """This proxy under a name of its own, its policies as a settings file says; those it does not name are as usual."""
+
+    def command(executable: Path, place: Place) -> list[str]:
+        file = place.work / "sidecar.yaml"
+        file.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+        return [*_run(executable, place), "--config", str(file)]
+
+    return Peer(name, _find, _REMEDY, command)
 
 
 def _find() -> Path | None:
     return Path(sys.executable) if importlib.util.find_spec("sidecar.__main__") else None
 
 
-@functools.cache
-def _known_flags() -> frozenset[str]:
-    shown = subprocess.run(
-        [sys.executable, "-m", "sidecar", "run", "--help"], capture_output=True, text=True, check=True
-    )
-    return frozenset(re.findall(r"--[a-z][a-z-]*", shown.stdout))
-
-
-def _lacks() -> frozenset[str]:
-    return frozenset(policy for policy, flag in _POLICY_FLAGS.items() if flag not in _known_flags())
-
-
 def _command(executable: Path, place: Place) -> list[str]:
+    """Every policy that is on unless it is switched off, and a rate limit."""
     limits = place.limits
-    always = {
+    numbers = {
+        "--rate-limit": f"{limits.rate}/s",
+        "--rate-burst": limits.burst,
+        "--max-concurrency": limits.concurrency,
+        "--breaker-failures": limits.failures,
+        "--retries": limits.retries,
+    }
+    return _run(executable, place) + _words(numbers)
+
+
+def _run(executable: Path, place: Place) -> list[str]:
+    flags = {
         "--upstream": f"http://127.0.0.1:{place.upstream}",
         "--listen": f"127.0.0.1:{place.port}",
         "--admin": f"127.0.0.1:{place.admin}",
         "--access-log": "all",
         "--log-format": "json",
-        "--timeout": f"{limits.timeout_ms}ms",
+        "--timeout": f"{place.limits.timeout_ms}ms",
     }
-    if_known = {
-        "--rate-limit": f"{limits.rate}/s",
-        "--rate-burst": str(limits.burst),
-        "--max-concurrency": str(limits.concurrency),
-        "--breaker-failures": str(limits.failures),
-    }
-    flags = always | {flag: value for flag, value in if_known.items() if flag in _known_flags()}
-    return [str(executable), "-m", "sidecar", "run", *(word for flag in flags.items() for word in flag)]
+    return [str(executable), "-m", "sidecar", "run", *_words(flags)]
 
 
-SIDECAR = Peer("sidecar", _find, "install the project into this environment", _command, _lacks)
+def _words(flags: Mapping[str, object]) -> list[str]:
+    return [str(word) for flag in flags.items() for word in flag]
+
+
+SIDECAR = Peer("sidecar", _find, _REMEDY, _command)

@@ -46,7 +46,7 @@ TRIES: Final = (
     ),
     Try(
         "the story of one request: what was decided, each attempt, who spent the time",
-        "curl -s -o /dev/null -H 'X-Request-ID: mine' {proxy}/abort; curl -s -H 'Accept: text/plain' {admin}/explain/mine",
+        "curl -s -o /dev/null -H 'X-Request-ID: me' {proxy}/abort; curl -s -H 'Accept: text/plain' {admin}/explain/me",
     ),
     Try("how it is: upstream, connections, what it has learned", "curl -s {admin}/status"),
     Try("the same reasons, counted", "curl -s {admin}/metrics | grep answers_total"),

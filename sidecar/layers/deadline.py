@@ -18,6 +18,8 @@ from sidecar.policy.usual import Usual
 # Path templates there may be, and a few routes.
 _MOST: Final = 256
 
+_WOULD_REFUSE: Final = "would refuse"
+
 Took = Callable[[Exchange, float, float], None]
 
 
@@ -45,6 +47,8 @@ class Deadlines:
         whole = exchange.whole
         if whole is None:
             return  # answered before the request was there: that is not how long one takes
+        if self._spared(exchange):
+            return
         usual = self._usual.get(exchange.label)
         if usual is None:
             if not exchange.label or len(self._usual) >= _MOST:
@@ -56,9 +60,13 @@ class Deadlines:
     def cut(self, exchange: Exchange, began: float) -> None:
         """An attempt that began then was ended from outside before it was answered."""
         usual = self._usual.get(exchange.label)
-        if usual is not None:
+        if usual is not None and not self._spared(exchange):
             now = monotonic()
             usual.cut(now - began, now)
+
+    def _spared(self, exchange: Exchange) -> bool:
+        """Whether it is under way only as shadow mode refuses nothing: enforcing would learn nothing from it."""
+        return self._shadow is not None and bool(exchange.notes) and exchange.notes[0][2] == _WOULD_REFUSE
 
     def check(self, exchange: Exchange, now: float) -> None:
         """Refuse what the client's deadline leaves no time for."""
@@ -70,7 +78,7 @@ class Deadlines:
         facts: dict[str, object] = {"budget_ms": round(left * 1e3, 1), "usual_ms": round(takes * 1e3, 1)}
         if self._shadow is not None:
             self._shadow()
-            exchange.notes.append((now, "deadline", "would refuse", facts))
+            exchange.notes.append((now, "deadline", _WOULD_REFUSE, facts))
             return
         exchange.notes.append((now, "deadline", "refused", facts))
         detail = f"{left * 1e3:.0f} ms are left of the client's deadline, and this usually takes {takes * 1e3:.0f} ms"

@@ -99,7 +99,8 @@ class Gatekeeper:
         try:
             response = await call(exchange)
         finally:
-            if self.adaptive is not None:
+            # Not from what is here only because its refusal was not enforced: that would teach what enforcing does not.
+            if self.adaptive is not None and place is not None:
                 self._learn(exchange, self.adaptive)
         if place is not None:
             if response.status == _SWITCHING:
@@ -141,7 +142,8 @@ class Gatekeeper:
         """This one waits no longer. Without `future` it has not waited: it would have."""
         now, error = monotonic(), None
         waited = round((now - place.since) * 1e3, 1)
-        self._count(_DECISIONS[place.state])
+        if future is not None or place.state in (HOLDING, LEFT):
+            self._count(_DECISIONS[place.state])
         if place.state == HOLDING:
             verdict = ADMITTED if future is not None else "would wait"
             exchange.notes.append((now, _CONCURRENCY, verdict, {"waited_ms": waited, **self._facts(place.rank)}))
@@ -159,7 +161,8 @@ class Gatekeeper:
 
     def _turn_away(self, exchange: Exchange, rank: int, why: str) -> None:
         """Not even a place in the queue."""
-        self._count(REFUSED)
+        if self._enforced:
+            self._count(REFUSED)
         error = SidecarError(OVERLOADED, why)
         self._refuse(exchange, rank, error, 0.0, enforced=self._enforced)
         if self._enforced:

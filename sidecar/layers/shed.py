@@ -54,8 +54,8 @@ def _ask(state: Guard, exchange: Exchange, count: Count, shadow: Shadow) -> None
         count(ADMITTED)
         exchange.notes.append((monotonic(), _GUARD, ADMITTED, state.facts))
         return
-    count(REFUSED)
     exchange.notes.append((monotonic(), _GUARD, VERDICTS[state.enforced], state.facts))
     if state.enforced:
+        count(REFUSED)
         raise SidecarError(OVERLOADED, state.detail, retry_after=RETRY_AFTER, facts=state.facts)
     shadow()

@@ -6,7 +6,8 @@
 
 Two steps: `admit` gives a ticket, `settle` takes it back with what the attempt said of the upstream. A ticket is the
 circuit's generation, which each transition ends: what began before the last transition changes nothing any more. Half
-open there is one ticket at a time.
+open there is one ticket at a time; and one more where that has been out for as long as the circuit is open otherwise,
+as an upload whose client dawdles would else keep everybody out.
 
 A pure decision: clock and chance are arguments. What an outcome means, and for which circuit, is `circuits.py`'s.
 """
@@ -79,7 +80,9 @@ class Circuit:
         "_credit",
         "_half_opens",
         "_machine",
+        "_next_probe",
         "_on_transition",
+        "_probes",
         "_random",
         "_window",
         "failures",
@@ -87,7 +90,6 @@ class Circuit:
         "guarded",
         "manual",
         "name",
-        "probing",
         "settings",
         "since",
         "state",
@@ -103,11 +105,12 @@ class Circuit:
         self.guarded = False  # while it is not, everybody is admitted
         self.generation = 0
         self.failures = 0  # in a row
-        self.probing = False  # the one probe is on its way
         self.manual = False  # opened by hand, and so only closed by hand
         self.since = now  # when the state was entered
         self.why = ""  # … and because of what
         self._half_opens = inf
+        self._probes: set[int] = set()  # tickets of those on their way: one, as a rule
+        self._next_probe = inf  # when to try another, though they have not come back
         self._credit = 0.0  # of a ramp: what is due to those who ask
         self._window = Window(settings.window)
         self._on_transition = on_transition
@@ -121,8 +124,10 @@ class Circuit:
         if self.guarded:
             if self.state == OPEN and now >= self._half_opens:
                 self._move(HALF_OPEN, "time to try again", now)
-            if self.state == HALF_OPEN and not self.probing:
-                self.probing = True
+            if self.state == HALF_OPEN and (not self._probes or now >= self._next_probe):
+                self.generation += 1
+                self._probes.add(self.generation)
+                self._next_probe = now + self.settings.open_for
             elif self.state != CLOSED or not self._ramp_admits(now):
                 return self._refuse(now)
         return self.generation
@@ -132,9 +137,11 @@ class Circuit:
 
         A probe that says nothing gives its place to the next who asks.
         """
-        if ticket != self.generation:
-            return
-        if self.state == CLOSED:
+        if self.state != CLOSED:
+            if ticket in self._probes:
+                self._probes.remove(ticket)
+                self._probed(verdict, now)
+        elif ticket == self.generation:
             if verdict == GOOD:
                 self.failures = 0
                 self._window.passed(now)
@@ -142,8 +149,6 @@ class Circuit:
                 self.failures += 1
                 self._window.failed(now)
                 self._judge(now)
-        elif self.probing:
-            self._probed(verdict, now)
 
     def _judge(self, now: float) -> None:
         """Open if a failure was one too many."""
@@ -160,9 +165,6 @@ class Circuit:
         elif verdict == BAD:
             self.failures += 1
             self._open("its probe failed", now)
-        else:
-            self.probing = False
-            self.generation += 1
 
     def _ramp_admits(self, now: float) -> bool:
         """Whether one more belongs to the share that is admitted by now; evenly, not by chance."""
@@ -176,6 +178,11 @@ class Circuit:
             return False
         self._credit -= 1.0
         return True
+
+    @property
+    def probing(self) -> bool:
+        """Whether a probe is on its way."""
+        return bool(self._probes)
 
     def _refuse(self, now: float) -> Refusal:
         left = _SOON
@@ -251,7 +258,7 @@ class Circuit:
         """The only way from state to state, so that ours and the machine's cannot differ."""
         self.state = state
         self.generation += 1
-        self.probing = False
+        self._probes.clear()
         self.guarded = state != CLOSED or self.settings.ramp > 0.0
         self.since = now
         self.why = why

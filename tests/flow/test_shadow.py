@@ -131,6 +131,11 @@ RULES: dict[str, tuple[str, Any, str]] = {
     "rate with a wait": ("rate", Rate(limit=12.0, burst=2, wait=0.2), "sidecar"),
     "rate of a route": ("rate", Rate(limit=6.0, burst=2), "own"),
     "concurrency": ("concurrency", Concurrency(max=4, queue_wait=0.0), "sidecar"),
+    "concurrency, adaptive": (
+        "concurrency",
+        Concurrency(max=6, min=2, adaptive=True, queue_wait=0.0),
+        "sidecar",
+    ),
     "concurrency of a route": ("concurrency", Concurrency(max=2, queue_wait=0.0), "own"),
     "breaker": ("breaker", Breaker(failures=3, open_for=0.5), "sidecar"),
     "breaker by share": ("breaker", Breaker(failures=0, ratio=0.4, requests=10, window=2.0, open_for=0.3), "sidecar"),

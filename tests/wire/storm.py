@@ -29,14 +29,14 @@ START = 3  # retries that a new budget holds
 
 SETTINGS = f"""\
 breaker: {{mode: off}}
+guard: {{mode: off}}
 retry: {{attempts: 2, budget: {SHARE}, base: 5ms, cap: 20ms}}
 timeouts: {{attempt: 150ms}}
 concurrency: {{max: 16, queue_wait: 5s}}
 """
 
-# How the upstream fails, and how often of a hundred times that it does. Resets are few: on a kept connection they pass
-# for its being stale, and to ask again on a new one takes nothing of the retry budget.
-FAILURES = {"503": 45, "502": 20, "504": 15, "reset": 10, "half a head": 5, "hang": 5}
+# How the upstream fails, and how often of a hundred times that it does.
+FAILURES = {"503": 25, "502": 15, "504": 10, "reset": 40, "half a head": 5, "hang": 5}
 
 BODY = bytes(range(256)) * 8
 _ID = re.compile(rb"\r\nX-Request-ID: ([^\r]+)\r\n", re.IGNORECASE)

@@ -19,12 +19,13 @@ from tests.support.waiting import eventually
 
 SETTINGS = """\
 pool: {idle: 1m}
+guard: {mode: off}
 retry: {base: 1ms, cap: 2ms, budget: 1}
 routes:
   - {name: limited, path: "/items/{id}", rate: {limit: 1/h, burst: 1}}
   - {name: broken, path: "/status/500", breaker: {failures: 1, open_for: 1h}}
   - {name: crowded, path: /hang, concurrency: {max: 1, queue_wait: 60ms}}
-  - {name: hedged, path: "/sleep/400ms", retry: {hedge: 100ms}}
+  - {name: hedged, path: "/sleep/700ms", retry: {hedge: 250ms}}
 """
 
 SECRET = "s3cret"
@@ -157,7 +158,7 @@ FATES = [
     Fate(
         "hedged",
         "GET",
-        "/sleep/400ms",
+        "/sleep/700ms",
         200,
         "upstream",
         ("200", "cancelled"),

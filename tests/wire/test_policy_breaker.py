@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from time import monotonic, sleep
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pytest
 
@@ -101,7 +102,8 @@ def proxy(service: GoService) -> Iterator[Proxy]:
         "time": {"open_for": "2s"},
         "by-hand": SHORT,
         "steady": {},
-        **dict.fromkeys(("half-one", "half-bad", "half-left", "half-late", "half-stream", "half-404"), SHORT),
+        "half-one": {"open_for": "1s"},
+        **dict.fromkeys(("half-slow", "half-bad", "half-left", "half-late", "half-stream", "half-404"), SHORT),
         "half-shadow": SHORT | {"mode": "shadow"},
     }
     routes += [route(name, breaker=breaker) for name, breaker in more.items()]
@@ -192,6 +194,9 @@ def test_a_path_template_has_its_circuit(proxy: Proxy) -> None:
         assert client.get("/hello").status == 200
         assert client.get("/items/5").status == 200
     assert state(proxy, "/status/{id}") == "open"
+    assert by_hand(proxy, "close", "/status/{id}")[0] == 200
+    with proxy.client() as client:
+        assert client.get("/status/200").status == 200
 
 
 def test_each_attempt_counts(proxy: Proxy, service: GoService) -> None:
@@ -228,22 +233,40 @@ def test_half_open_admits_one_of_fifty(proxy: Proxy, service: GoService) -> None
     trip_and_wait(proxy, "half-one")
     before, moved = figure(proxy, "sidecar_answers_total", reason="circuit_open"), transitions(proxy)
     with clients(proxy, 50) as crowd:
+        began = monotonic()
         for client in crowd:
             client.ask("/hold/half-one", fields=of("half-one"))
-        eventually(lambda: figure(proxy, "sidecar_answers_total", reason="circuit_open") == before + 49)
-        eventually(lambda: len(visits(service, "half-one")) == 5 + 1)
+        eventually(lambda: figure(proxy, "sidecar_answers_total", reason="circuit_open") >= before + 45)
+        # Where all that took longer than `open_for` the probe is overdue, and another may go.
+        most = 1 + int(monotonic() - began)
+        eventually(lambda: len(visits(service, "half-one")) > 5)
         assert circuit(proxy, "half-one")["probing"]
         assert state(proxy, "half-one") == "half_open"
         release(service, "half-one")
         answers = [client.read() for client in crowd]
-    assert statuses(answers).count(200) == 1
+    assert 1 <= statuses(answers).count(200) <= most
     for answer in answers:
         if answer.status != 200:
             refused(answer, "half-one", "half_open")
-    assert len(visits(service, "half-one")) == 5 + 1
+    assert len(visits(service, "half-one")) == 5 + statuses(answers).count(200)
     assert state(proxy, "half-one") == "closed"
     assert transitions(proxy) - moved == Counter({"open>half_open": 1, "half_open>closed": 1})
     assert statuses(in_turn(proxy, "half-one", ["/status/500"] * 4 + ["/hello"])) == [500] * 4 + [200], "counts anew"
+
+
+def test_a_probe_that_dawdles_keeps_nobody_out(proxy: Proxy, service: GoService) -> None:
+    """A probe whose upload never ends holds a route up for no longer than one that fails: then there is another."""
+    trip_and_wait(proxy, "half-slow")
+    with proxy.client() as slow:
+        slow.ask("/upload", "POST", of("half-slow", "Content-Length: 1000"))
+        slow.send(b"x")
+        eventually(lambda: len(visits(service, "half-slow")) == 5 + 1)
+        refused(in_turn(proxy, "half-slow", ["/hello"])[0], "half-slow", "half_open")
+        eventually(lambda: in_turn(proxy, "half-slow", ["/hello"])[0].status == 200)
+        assert state(proxy, "half-slow") == "closed"
+        slow.send(b"x" * 999)
+        assert slow.read("POST").status == 200
+    assert state(proxy, "half-slow") == "closed"
 
 
 def test_a_probe_that_fails_opens_it_again(proxy: Proxy, service: GoService) -> None:
@@ -312,56 +335,54 @@ def test_shadow_goes_through_the_same_states(proxy: Proxy, service: GoService) -
 # ── by hand
 
 
-def by_hand(proxy: Proxy, action: str, query: str) -> tuple[int, dict[str, Any]]:
-    """POST /breaker/…; its status and answer."""
-    status, body = proxy.page(f"/breaker/{action}{query}", "POST")
+def by_hand(proxy: Proxy, action: str, name: str) -> tuple[int, dict[str, Any]]:
+    """Open or close a circuit; the status and what else is said of it."""
+    status, body = proxy.page(f"/breaker/{action}?circuit={quote(name)}", "POST")
     return status, json.loads(body)
 
 
 def test_a_circuit_opened_by_hand_stays_open(proxy: Proxy, service: GoService) -> None:
     """Whatever its time is and however well the service is, until it is closed by hand."""
-    assert by_hand(proxy, "open", "?circuit=by-hand") == (200, {"circuit": "by-hand", "action": "open"})
-    sleep(0.4)
+    trip_and_wait(proxy, "by-hand")
+    assert by_hand(proxy, "open", "by-hand") == (200, {"circuit": "by-hand", "action": "open"})
     (answer,) = in_turn(proxy, "by-hand", ["/hello"])
     assert refused(answer, "by-hand")["detail"].endswith("opened by hand")
     found = circuit(proxy, "by-hand")
     assert (found["state"], found["manual"], found["seconds_to_half_open"]) == ("open", True, None)
     assert statuses(in_turn(proxy, "steady", ["/hello"])) == [200]
-    assert by_hand(proxy, "close", "?circuit=by-hand")[0] == 200
+    assert by_hand(proxy, "close", "by-hand")[0] == 200
     assert statuses(in_turn(proxy, "by-hand", ["/hello"])) == [200]
     assert state(proxy, "by-hand") == "closed"
-    assert len(visits(service, "by-hand")) == 1
+    assert len(visits(service, "by-hand")) == 5 + 1
 
 
 def test_a_circuit_closed_by_hand_counts_anew(proxy: Proxy) -> None:
     """Closing needs no probe, and the failures before it are forgotten."""
     trip(proxy, "by-hand")
-    by_hand(proxy, "close", "?circuit=by-hand")
+    by_hand(proxy, "close", "by-hand")
     assert statuses(in_turn(proxy, "by-hand", ["/status/500"] * 4 + ["/hello"])) == [500] * 4 + [200]
 
 
 def test_the_upstreams_circuit_by_hand(proxy: Proxy) -> None:
     """It takes the whole service away, but from health probes."""
-    by_hand(proxy, "open", "?circuit=upstream")
+    by_hand(proxy, "open", "upstream")
     try:
         for name in ("steady", "unknown"):
             refused(in_turn(proxy, name, ["/hello"])[0], "upstream")
         assert statuses(in_turn(proxy, "steady", ["/hello"], PROBE)) == [200]
     finally:
-        by_hand(proxy, "close", "?circuit=upstream")
+        by_hand(proxy, "close", "upstream")
     assert statuses(in_turn(proxy, "steady", ["/hello"])) == [200]
 
 
-@pytest.mark.parametrize(
-    ("query", "status", "reason"),
-    [("", 400, "no_circuit"), ("?circuit=", 400, "no_circuit"), ("?circuit=nobodys", 404, "unknown_circuit")],
-)
-def test_circuits_that_are_none(proxy: Proxy, query: str, status: int, reason: str) -> None:
-    """A circuit that does not exist is neither opened nor made."""
+@pytest.mark.parametrize(("name", "status", "reason"), [("", 400, "no_circuit"), ("nobodys", 404, "unknown_circuit")])
+def test_circuits_that_are_none(proxy: Proxy, name: str, status: int, reason: str) -> None:
+    """A circuit that does not exist is neither opened nor made, and a GET changes nothing."""
     for action in ("open", "close"):
-        code, problem = by_hand(proxy, action, query)
+        code, problem = by_hand(proxy, action, name)
         assert (code, problem["reason"]) == (status, reason)
-        assert proxy.page(f"/breaker/{action}?circuit=steady")[0] == 405, "a GET changes nothing"
+        assert proxy.page(f"/breaker/{action}", "POST")[0] == 400
+        assert proxy.page(f"/breaker/{action}?circuit=steady")[0] == 405
     assert "nobodys" not in policy(proxy, "breaker")
     assert state(proxy, "steady") == "closed"
 
@@ -386,8 +407,9 @@ def test_an_upstream_that_refuses_connections() -> None:
             service = start()
             assert statuses([client.get("/hello", *of("first"))]) == [200]
             kill(service)
-            answers = gone(client, 7)
-            assert statuses(answers) == [502] * 5 + [503] * 2
+            # All of one route, whose own circuit they say nothing of.
+            assert statuses([client.get("/hello", *of("first")) for _ in range(5)]) == [502] * 5
+            answers = gone(client, 2)
             assert 3600 - 30 <= refused(answers[-1], "upstream")["retry_after"] <= 4320
             refused(client.get("/status/204"), "upstream")
             assert client.get("/hello", PROBE)["X-Sidecar-Reason"] == "connect_failed"

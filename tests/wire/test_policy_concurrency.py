@@ -5,7 +5,10 @@ Requests for `/hold/…` stay where they are until the test lets them go, so tha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -44,9 +47,10 @@ CAPS: dict[str, dict[str, Any]] = {
     "leave": {"max": 2, **LONG_WAIT},
     "late": {"max": 1, **LONG_WAIT},
     "failing": {"max": 1, **NO_WAIT},
+    "upload": {"max": 1, **LONG_WAIT},
     "body": {"max": 1, **NO_WAIT},
     "tunnel": {"max": 1, **NO_WAIT},
-    "classes": {"max": 5, "priority": "X-Priority", **NO_WAIT},
+    "classes": {"max": 20, "priority": "X-Priority", **NO_WAIT},
     "displaced": {"max": 2, "priority": "X-Priority", **LONG_WAIT},
     "shadow": {"max": 1, "mode": "shadow", **NO_WAIT},
     "off": {"max": 1, "mode": "off", **NO_WAIT},
@@ -64,7 +68,7 @@ def proxy(service: GoService) -> Iterator[Proxy]:
 
 def gate(proxy: Proxy, case: str) -> tuple[int, int]:
     """How many of a case are in flight, and how many wait."""
-    found = policy(proxy, "concurrency")[f"concurrency.{case}"]
+    found = policy(proxy, "concurrency")[case]
     return found["in_flight"], found["queued"]
 
 
@@ -176,7 +180,7 @@ def test_without_a_cap_all_are_served(proxy: Proxy, service: GoService, case: st
         assert statuses([client.read() for client in crowd]) == [200] * 4
     assert most_at_once(service, case) == 4
     assert decisions(proxy, f"concurrency.{case}") == {}
-    assert f"concurrency.{case}" not in policy(proxy, "concurrency")
+    assert case not in policy(proxy, "concurrency")
 
 
 def test_shadow_lets_all_through_and_counts(proxy: Proxy, service: GoService) -> None:
@@ -236,7 +240,7 @@ def test_places_come_back_from_failures(proxy: Proxy, service: GoService) -> Non
         for target in targets:
             (answer,) = in_turn(proxy, "failing", [target])
             assert answer.get("X-Sidecar-Reason") != "overloaded", target
-    assert gate(proxy, "failing") == (0, 0)
+    eventually(lambda: gate(proxy, "failing") == (0, 0))
     (answer,) = in_turn(proxy, "failing", ["/hang"], "x-request-timeout-ms: 100")
     assert refusal_of_deadline(answer)
     assert statuses(in_turn(proxy, "failing", ["/hello"])) == [200]
@@ -260,34 +264,50 @@ def test_a_tunnel_holds_no_place(proxy: Proxy) -> None:
         tunnel.ask("/ws", fields=of("tunnel", *handshake))
         assert tunnel.read_head().status == 101
         assert statuses(in_turn(proxy, "tunnel", ["/hello"] * 3)) == [200] * 3
-        assert policy(proxy, "concurrency")["concurrency.tunnel"]["tunnels"] == 1
+        assert policy(proxy, "concurrency")["tunnel"]["tunnels"] == 1
         assert refusal(in_turn(proxy, "tunnel", ["/ws"], *handshake)[0], 503, "overloaded")["limiter"] == "tunnel"
-    eventually(lambda: policy(proxy, "concurrency")["concurrency.tunnel"]["tunnels"] == 0)
+    eventually(lambda: policy(proxy, "concurrency")["tunnel"]["tunnels"] == 0)
     with proxy.client() as tunnel:
         tunnel.ask("/ws", fields=of("tunnel", *handshake))
         assert tunnel.read_head().status == 101
     eventually(lambda: gate(proxy, "tunnel") == (0, 0))
 
 
+def test_an_upload_waits_for_its_place(proxy: Proxy, service: GoService) -> None:
+    """A body that comes while its request waits is held back, and arrives whole in its turn."""
+    body = b"0123456789" * 200_000
+    with clients(proxy, 1) as holding, clients(proxy, 1) as waiting:
+        hold(proxy, service, holding, "upload")
+        with ThreadPoolExecutor(1) as other:
+            answer = other.submit(waiting[0].post, "/upload", body, *of("upload"))
+            eventually(lambda: gate(proxy, "upload") == (1, 1))
+            assert visits(service, "upload") == ["/hold/upload"]
+            release(service, "upload")
+            assert answer.result().status == 200
+            assert json.loads(answer.result().body)["sha256"] == sha256(body).hexdigest()
+        assert holding[0].read().status == 200
+    assert most_at_once(service, "upload") == 1
+
+
 # ── classes
 
 
 def test_the_last_places_are_for_higher_classes(proxy: Proxy, service: GoService) -> None:
-    """Of five places low may fill three, normal four, high all; whatever else the header says is normal."""
-    with clients(proxy, 3) as low, clients(proxy, 1) as normal, clients(proxy, 1) as high:
+    """Of twenty places low may fill 16, normal 19, high all; whatever else the header says is normal."""
+    with clients(proxy, 16) as low, clients(proxy, 3) as normal, clients(proxy, 1) as high:
         hold(proxy, service, low, "classes", "X-Priority: low")
         one_more = in_turn(proxy, "classes", ["/hello"], "X-Priority: LOW")[0]
-        assert refused(one_more, "classes", limit=3, in_flight=3)["class"] == "low"
+        assert refused(one_more, "classes", limit=16, in_flight=16)["class"] == "low"
         hold(proxy, service, normal, "classes")
         for fields in ([], ["X-Priority: urgent"], ["X-Priority: normal"]):
             one_more = in_turn(proxy, "classes", ["/hello"], *fields)[0]
-            assert refused(one_more, "classes", limit=4, in_flight=4)["class"] == "normal"
+            assert refused(one_more, "classes", limit=19, in_flight=19)["class"] == "normal"
         hold(proxy, service, high, "classes", "X-Priority: high")
         one_more = in_turn(proxy, "classes", ["/hello"], "X-Priority: high")[0]
-        assert refused(one_more, "classes", limit=5, in_flight=5)["class"] == "high"
+        assert refused(one_more, "classes", limit=20, in_flight=20)["class"] == "high"
         release(service, "classes")
-        assert statuses([client.read() for client in low + normal + high]) == [200] * 5
-    assert most_at_once(service, "classes") == 5
+        assert statuses([client.read() for client in low + normal + high]) == [200] * 20
+    assert most_at_once(service, "classes") == 20
 
 
 def test_a_higher_class_takes_a_lower_ones_place_in_the_queue(proxy: Proxy, service: GoService) -> None:
@@ -350,7 +370,7 @@ def test_a_drain_loses_nobody_who_waits(service: GoService) -> None:
         hold(proxy, service, holding, "drained")
         for client in waiting:
             client.ask("/hold/drained", fields=of("drained"))
-        eventually(lambda: policy(proxy, "concurrency")["concurrency"]["queued"] == 2)
+        eventually(lambda: policy(proxy, "concurrency")["sidecar"]["queued"] == 2)
         proxy.signal()
         proxy.wait_event("draining")
         release(service, "drained")

@@ -102,6 +102,7 @@ TIMES: list[tuple[str, dict[str, Any], int]] = [
 SMOOTH = {
     "smooth": {"limit": "25/s", "burst": 1, "wait": "20s"},
     "smooth-full": {"limit": "30/m", "burst": 1, "wait": "3s"},
+    "smooth-left": {"limit": "6/m", "burst": 1, "wait": "60s"},
     "smooth-late": {"limit": "6/m", "burst": 1, "wait": "60s"},
 }
 
@@ -156,6 +157,7 @@ def test_who_is_admitted(case: Case, plain: Proxy, trusting: Proxy, service: GoS
             problem = refused(answer, case.name)
             assert (problem["limit"], problem["burst"]) == ("1/h", case.rate.get("burst", 1))
             assert problem["key"] == case.rate.get("key", "none")
+            assert answer["RateLimit-Policy"] == f'"{case.name}";q={problem["burst"]};w={3600 * problem["burst"]}'
             assert 3500 < problem["retry_after"] <= 3600
     counted = decisions(proxy, f"rate.{case.name}")
     if case.name in ("off", "no-limit"):
@@ -250,12 +252,44 @@ def test_who_would_wait_too_long_is_refused_at_once(plain: Proxy, service: GoSer
 
 
 def test_nobody_waits_past_his_deadline(plain: Proxy, service: GoService) -> None:
-    """A turn that would come after the client's own deadline is not waited for, and one who leaves is forgotten."""
+    """A turn that would come after the client's own deadline is not waited for."""
     assert statuses(in_turn(plain, "smooth-late", ["/hello"])) == [200]
     (answer,) = in_turn(plain, "smooth-late", ["/hello"], "x-request-timeout-ms: 9000")
     assert refused(answer, "smooth-late")
-    assert len(visits(service, "smooth-late")) == 1
     assert limiter(plain, "smooth-late")["waiting"] == 0
+    assert len(visits(service, "smooth-late")) == 1
+
+
+def test_who_leaves_the_line_gives_up_his_turn(plain: Proxy, service: GoService) -> None:
+    """His request never reaches the service, and nobody waits for longer because of him."""
+    with clients(plain, 2) as (first, second):
+        for number, client in enumerate((first, second)):
+            client.ask("/hello", fields=of("smooth-left"))
+            eventually(lambda: limiter(plain, "smooth-left")["waiting"] + len(visits(service, "smooth-left")) > number)  # noqa: B023
+        first.read()
+        second.close()
+        eventually(lambda: limiter(plain, "smooth-left")["waiting"] == 0)
+        (answer,) = in_turn(plain, "smooth-left", ["/hello"], "x-request-timeout-ms: 5000")
+        assert refused(answer, "smooth-left")["retry_after"] <= 6, "of ten seconds, five could have been waited"
+    assert len(visits(service, "smooth-left")) == 1
+    assert decisions(plain, "rate.smooth-left") == {"admitted": 1, "left": 1, "refused": 1}
+
+
+def test_a_drain_loses_nobody_who_waits(service: GoService) -> None:
+    """Who stands in line at SIGTERM is served in his turn before the sidecar leaves."""
+    rate = {"limit": "8/s", "burst": 1, "wait": "20s"}
+    with running(service.url, {"rate": rate}) as proxy, clients(proxy, 5) as crowd:
+        for client in crowd:
+            client.ask("/hello", fields=of("drained"))
+        eventually(lambda: proxy.status()["in_flight"] + len(visits(service, "drained")) >= 5)
+        proxy.signal()
+        answers = [client.read() for client in crowd]
+        assert statuses(answers) == [200] * 5
+        assert proxy.wait() == 0
+        (report,) = proxy.events("drained")
+        assert report["finished"] == report["in_flight_at_start"] > 0
+        assert report["cut"] == 0
+    assert len(visits(service, "drained")) == 5
 
 
 # ── the whole sidecar's
@@ -414,3 +448,30 @@ def test_without_redis_each_replica_grants_its_part(pair: list[Proxy], server: R
     for proxy, number in zip(pair, outages, strict=True):
         proxy.wait_event(BACK, number + 1)
     assert statuses(at_once(pair[0], "both-apart", 12)).count(200) == 10, "in Redis nothing of it was spent"
+
+
+def test_a_start_without_redis(service: GoService) -> None:
+    """A replica that finds no Redis starts all the same, limits by itself, and shares as soon as there is one."""
+    with RedisServer() as server:
+        server.kill()
+        settings = {
+            "redis": {"url": server.url, "timeout": "400ms"},
+            "rate": {"limit": "1/h", "burst": 3, "shared": True},
+        }
+        with running(service.url, settings) as proxy:
+            answers = in_turn(proxy, "alone", ["/hello"] * 5)
+            assert statuses(answers) == [200] * 3 + [429] * 2
+            refused(answers[-1], "sidecar")
+            assert proxy.page("/readyz")[0] == 200
+            proxy.wait_event(GONE)
+            server.start()
+            proxy.wait_event(BACK)
+            assert statuses(in_turn(proxy, "alone", ["/hello"] * 4)) == [200] * 3 + [429]
+            assert [len(proxy.events(GONE)), len(proxy.events(BACK))] == [1, 1]
+            assert decisions(proxy, "rate") == {
+                "fallback_admitted": 3,
+                "fallback_refused": 2,
+                "admitted": 3,
+                "refused": 1,
+            }
+    assert len(visits(service, "alone")) == 6

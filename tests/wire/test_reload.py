@@ -197,6 +197,72 @@ def test_each_way(mounted: Filed, way: Callable[[Filed, str], str], request: pyt
     assert f"request: {format_duration(seconds)} " in " ".join(mounted.config())
 
 
+def heads_of_many_lines(client: Client) -> int:
+    """Ten lines."""
+    return client.get("/", *(f"X-{number}: 1" for number in range(9))).status
+
+
+def long_heads(client: Client) -> int:
+    """About two kilobytes."""
+    return client.get("/", "X: " + "x" * 2000).status
+
+
+def long_bodies(client: Client) -> int:
+    """Ten bytes."""
+    return client.post("/", b"x" * 10).status
+
+
+def more_than_one(client: Client) -> int:
+    """The second of two."""
+    client.get("/")
+    return client.get("/").status
+
+
+@pytest.mark.parametrize(
+    ("knob", "ask", "status"),
+    [
+        ("http: {max_headers: 5}", heads_of_many_lines, 431),
+        ("http: {max_header_bytes: 1KiB}", long_heads, 431),
+        ("http: {max_body: 5}", long_bodies, 413),
+        ("rate: {limit: 1/h, burst: 1}", more_than_one, 429),
+        ("routes: [{name: all, path: '/{rest...}', rate: {limit: 1/h, burst: 1}}]", more_than_one, 429),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_connections_that_are_open(shared: Filed, knob: str, ask: Callable[[Client], int], status: int) -> None:
+    """What is asked next on a connection from before goes by the new settings, and back again."""
+    with shared.proxy.client() as before:
+        assert before.get("/").status == 200
+        shared.reload(knob)
+        assert ask(before) == status
+    with shared.proxy.client() as between:
+        assert ask(between) == status
+        shared.reload("")
+    with shared.proxy.client() as after:
+        assert ask(after) == 200
+
+
+def test_probes_and_drain(begin: Begin, request_id: str) -> None:
+    """Which requests are probes, how long clients may idle or take for a head and how long a drain takes can change."""
+    filed = begin("")
+    held = Held(filed.upstream)
+    assert filed.ask("/probe").status == 200
+    filed.reload("probes: {paths: [/probe]}\ntimeouts: {keep_alive: 500ms, head: 100ms}\ndrain: {timeout: 0s}\n")
+    assert filed.ask("/probe").status == 200
+    with filed.proxy.client() as client:
+        assert client.get("/").status == 200
+        assert client.end() == "end"
+    with filed.proxy.client() as client:
+        client.send(b"GET / HTTP/1.1\r\n")
+        assert client.read().status == 408
+    assert sum(value for name, value in filed.proxy.metrics().items() if name.startswith("http_requests_total")) == 3
+    with in_flight(filed, held, request_id):
+        filed.proxy.signal()
+        assert filed.proxy.wait() == 0
+        assert filed.proxy.events("drained")[0]["cut"] == 1
+        held.let.set()
+
+
 def test_a_file_that_is_not_watched(start: Start, upstream: Upstream, tmp_path: Path) -> None:
     """What stands in a file that the settings name is read again when somebody says so; secrets are not told."""
     secret = tmp_path / "token"
@@ -273,6 +339,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filed]:
 
 def test_one_after_another(shared: Filed) -> None:
     """What was read later holds, also where it is read in less time than what was read before."""
+    shared.reload(timeout(10))
     long = ", ".join(f"/{number}" for number in range(5000))
     put(shared.file, timeout(20) + f"probes: {{paths: [{long}]}}\n")
     slow = Thread(target=shared.proxy.page, args=("/config/reload", "POST"))
@@ -481,6 +548,8 @@ def test_routes_come_and_go(begin: Begin, request_id: str) -> None:
     said = filed.reload("routes: [{name: b, path: /b}]\n")
     assert said["changed"] == ["routes[b] added", "routes[all] removed", "routes[a] removed"]
     assert route("/a/4") == ""
+    in_force = filed.proxy.page("/config")[1].decode()
+    assert filed.reload(in_force)["changed"] == [], "what is shown can be used as it is"
 
 
 # ── what only a restart brings about
@@ -553,7 +622,7 @@ class Loader(Thread):
 
 def test_two_hundred_reloads_under_load(begin: Begin) -> None:
     """Each is seen in the next request; none fails a request, goes back to an older version or leaves anything."""
-    rest = "rate: {limit: 1000000/s}\nbreaker: {failures: 3}\nroutes: [{name: a, path: /a, retry: {attempts: 1}}]\n"
+    rest = "guard: {mode: off}\nrate: {limit: 1000000/s}\nroutes: [{name: a, path: /a, retry: {attempts: 1}}]\n"
     filed = begin(timeout(1000) + rest)
 
     def script(peer: Peer, seen: Seen) -> None:

@@ -23,6 +23,7 @@ from tests.wire.conftest import Start
 SETTINGS = """\
 retry: {{attempts: 0}}
 breaker: {{mode: off}}
+guard: {{mode: off}}
 routes:
   - {{name: limited, path: "/limited/{{n}}", rate: {{mode: {mode}, limit: 2/h, burst: 2, key: "header:X-Key"}}}}
   - {{name: crowded, path: "/crowded/{{n}}", concurrency: {{mode: {mode}, max: 2, queue_wait: 0s}}}}
