@@ -107,8 +107,12 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument(
         "--only", type=some_of(GROUPS), default=GROUPS, metavar="GROUP,...", help=f"of {', '.join(GROUPS)}"
     )
-    parser.add_argument("--rounds", type=_count, default=5, help="rounds of each load (default 5)")
-    parser.add_argument("--seconds", type=_count, default=3, help="seconds of each round (default 3)")
+    parser.add_argument(
+        "--rounds", type=_count, default=5, help="rounds of each load, twice as many of policies (default 5)"
+    )
+    parser.add_argument(
+        "--seconds", type=_count, default=3, help="seconds of each round, but 1 of policies (default 3)"
+    )
     parser.add_argument("--starts", type=_count, default=7, help="starts for the time to the first answer (default 7)")
     parser.add_argument("--check", action="store_true", help="exit 1 also if a goal is missed")
     seen = parser.parse_args(arguments)

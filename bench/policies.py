@@ -20,8 +20,8 @@ ALL = "all"
 # The same answer as /hello, by a path that is a template's.
 SMALL = Scenario("policies", "policies: small JSON response, 32 connections", "/items/42", 32)
 
-# The differences are small, so rounds are short, and there are more of them than of other loads: what else the machine
-# does changes less within each, and each counts for less.
+# The differences are small. So rounds are short, that the machine changes little within one, and more than elsewhere,
+# that none counts for much.
 SECONDS = 1
 MORE_ROUNDS = 2
 
@@ -44,7 +44,7 @@ ONE_MORE: dict[str, Settings] = {
     "breaker": {"breaker": {"failures": _LIMITS.failures}},
     "three routes": {"routes": _ROUTES},
 }
-"""What each has that ``NONE`` has not; policies are on by being named without their mode."""
+"""What each has that ``NONE`` has not. Without a mode, a policy that is named is enforced."""
 
 VARIANTS = (
     with_settings(NONE, _OFF),

@@ -178,8 +178,10 @@ class Timer(Protocol):
 
 Settle = Callable[["Exchange", float], None]
 
-# What was decided: when, by whom, how, and the numbers that decided. Names of policies are those of the settings.
-Note = tuple[float, str, str, dict[str, object] | None]
+# The numbers that decided, by name; of an ordinary request as a tuple of names and values by turns, a third the size.
+Facts = dict[str, object] | tuple[object, ...] | None
+# What was decided: when, by whom, how, and by which numbers. Names of policies are those of the settings.
+Note = tuple[float, str, str, Facts]
 Handler = Callable[["Exchange"], Awaitable[Response]]
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from math import inf
 from time import monotonic
 from typing import Final, NamedTuple, Protocol
 
@@ -238,9 +237,7 @@ def attempt(
                 elapsed = now - began
                 exchange.upstream_wait += elapsed
                 exchange.outcome = outcome = Outcome(status, None, True, elapsed, of_status(exchange, status, now))
-                exchange.notes.append(
-                    (now, "attempt", _WORDS.get(status) or str(status), _timing(exchange, began, now))
-                )
+                exchange.notes.append((now, "attempt", _WORDS.get(status) or str(status), ("began", began)))
                 if took is not None and outcome.verdict is GOOD:
                     took(exchange, began, now)
                 recorder.attempt(outcome, now)
@@ -256,19 +253,10 @@ def _failed(recorder: Recorder, exchange: Exchange, began: float, error: Sidecar
     exchange.upstream_wait += elapsed
     sent = error is None or error.sent
     exchange.outcome = outcome = Outcome(0, error, sent, elapsed, of_failure(exchange, error))
-    facts = _timing(exchange, began, now)
-    facts["sent"] = sent
-    exchange.notes.append((now, "attempt", error.reason.token if error is not None else "cancelled", facts))
+    word = error.reason.token if error is not None else "cancelled"
+    exchange.notes.append((now, "attempt", word, ("began", began, "sent", sent)))
     if error is not None:
         recorder.attempt(outcome, now)
-
-
-def _timing(exchange: Exchange, began: float, now: float) -> dict[str, object]:
-    """The numbers of an attempt: when it began, how long it took, and what was left of the time when it did."""
-    facts: dict[str, object] = {"began": began, "elapsed_ms": (now - began) * 1e3, "upstream": exchange.upstream}
-    if exchange.deadline != inf:
-        facts["budget_ms"] = (exchange.deadline - began) * 1e3
-    return facts
 
 
 def _harmless(exchange: Exchange, error: SidecarError) -> bool:

@@ -50,7 +50,7 @@ class Line(msgspec.Struct, gc=False, omit_defaults=True):
     request_id: str
     upstream: str
     client: str
-    budget_ms: float | None = None  # what there was for it all, by the client's deadline and ours
+    budget_ms: float | None = None  # what the client's own deadline gave
     route: str = ""
     queue_ms: float | None = None  # waited for a turn: rate, concurrency
     backoff_ms: float | None = None  # waited between attempts
@@ -110,7 +110,9 @@ class AccessLog:
                 exchange.id.decode(),
                 exchange.upstream,
                 exchange.client,
-                (exchange.deadline - exchange.started) * 1e6 // 1 / 1e3 if exchange.deadline != inf else None,
+                (exchange.client_deadline - exchange.started) * 1e6 // 1 / 1e3
+                if exchange.client_deadline != inf
+                else None,
                 exchange.route,
                 exchange.queue_wait * 1e6 // 1 / 1e3 if exchange.queue_wait else None,
                 exchange.backoff_wait * 1e6 // 1 / 1e3 if exchange.backoff_wait else None,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -19,7 +20,10 @@ from sidecar.errors import UPSTREAM
 from sidecar.exchange import Exchange, Note
 from sidecar.telemetry.paths import OTHER
 
-KEPT: Final = 1000  # exchanges
+# Exchanges that are kept. Ordinary ones are many and alike, and pushed out what went wrong if all were kept together;
+# few of them also stay in the processor's cache.
+KEPT_ORDINARY: Final = 256
+KEPT_UNUSUAL: Final = 1000
 
 # Characters of a path or a sentence that are kept.
 _LONGEST: Final = 256
@@ -72,28 +76,38 @@ class Batch(NamedTuple):
 
 
 class Recent:
-    """The last `size` exchanges that ended. Probes are kept only if they failed: they would push out all else.
+    """The last so many exchanges that ended. Probes are kept only if they failed: they would push out all else.
 
-    `in_flight` gives the exchanges that have not ended; asked only when somebody wants to know.
+    Unusual is what the sidecar answered or cut, what failed, and what took more than one attempt. `in_flight` gives the
+    exchanges that have not ended; asked only when somebody wants to know.
     """
 
-    def __init__(self, size: int = KEPT, in_flight: Callable[[], Iterable[Exchange]] = tuple) -> None:
-        self._records: deque[Record] = deque(maxlen=size)
+    def __init__(
+        self,
+        ordinary: int = KEPT_ORDINARY,
+        unusual: int = KEPT_UNUSUAL,
+        in_flight: Callable[[], Iterable[Exchange]] = tuple,
+    ) -> None:
+        self._ordinary: deque[Record] = deque(maxlen=ordinary)
+        self._unusual: deque[Record] = deque(maxlen=unusual)
         self._in_flight = in_flight
         self._readers: list[Reader] = []
-        self.size = size
+        self.size = ordinary + unusual
         # Answers of the sidecar itself by path template, since the start.
         self.own: dict[str, int] = {}
 
     def settled(self, exchange: Exchange, now: float) -> None:
         """Keep the exchange, which ended at `now`."""
+        records = self._unusual
         if exchange.reason != UPSTREAM:
             label = exchange.label or OTHER
             self.own[label] = self.own.get(label, 0) + 1
-        elif not exchange.observed and exchange.status < 500:
-            return
+        elif exchange.status < 500 and exchange.attempts <= 1:
+            if not exchange.observed:
+                return
+            records = self._ordinary
         record = _record(exchange, now)
-        self._records.append(record)
+        records.append(record)
         if self._readers:
             for reader in self._readers:
                 reader.offer(record)
@@ -101,7 +115,7 @@ class Recent:
     def find(self, request_id: str) -> list[Record]:
         """The exchanges with this ID, newest first; those in flight are newest."""
         wanted = request_id.encode("utf-8", "replace")
-        kept = [record for record in reversed(self._records) if record.id == wanted]
+        kept = [record for record in self._newest_first() if record.id == wanted]
         return [record for record in self.in_flight() if record.id == wanted] + kept
 
     def in_flight(self) -> list[Record]:
@@ -111,7 +125,10 @@ class Recent:
 
     def latest(self, limit: int, wanted: Wanted) -> list[Record]:
         """Up to `limit` of the wanted exchanges that ended, newest first."""
-        return list(islice(filter(wanted, reversed(self._records)), limit))
+        return list(islice(filter(wanted, self._newest_first()), limit))
+
+    def _newest_first(self) -> Iterator[Record]:
+        return merge(reversed(self._ordinary), reversed(self._unusual), key=lambda record: -(record.ended or 0.0))
 
     def subscribe(self, wanted: Wanted) -> Reader | None:
         """A new reader, told of each wanted exchange that ends from now on, until it is closed; None = no room."""
@@ -127,7 +144,7 @@ class Recent:
             reader.close()
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._ordinary) + len(self._unusual)
 
     def __repr__(self) -> str:
         return f"<Recent {len(self)} of {self.size}, {len(self._readers)} readers>"

@@ -16,6 +16,7 @@ from sidecar.errors import (
     REASONS,
     UPSTREAM,
 )
+from sidecar.exchange import Facts
 from sidecar.telemetry.metrics import UNTOLD
 from sidecar.telemetry.recent import Record
 
@@ -122,17 +123,21 @@ def _steps(record: Record) -> list[Step]:
     return steps
 
 
-def _step(record: Record, at: float, policy: str, verdict: str, facts: dict[str, object] | None) -> Step:
-    rest = dict(facts or {})
-    began = rest.pop("began", at) if policy == ATTEMPT else at
-    at = began if isinstance(began, float) else at
-    left = rest.pop("budget_ms") if policy == ATTEMPT and "budget_ms" in rest else _left(record, at)
+def _step(record: Record, at: float, policy: str, verdict: str, noted: Facts) -> Step:
+    pairs = zip(noted[::2], noted[1::2], strict=True) if isinstance(noted, tuple) else (noted or {}).items()
+    facts = {str(name): value for name, value in pairs}
+    if policy == ATTEMPT:
+        # It is noted at its end, and told where it began.
+        began = facts.pop("began", at)
+        if isinstance(began, float):
+            facts = {"elapsed_ms": (at - began) * 1e3, **facts}
+            at = began
     return {
         "at_ms": _since(record, at),
         "policy": policy,
         "verdict": verdict[:_LONGEST_FACT],
-        "left_ms": _fact(left),
-        "facts": {name: _fact(value) for name, value in list(rest.items())[:_MOST_FACTS]},
+        "left_ms": _left(record, at),
+        "facts": {name: _fact(value) for name, value in list(facts.items())[:_MOST_FACTS]},
     }
 
 
@@ -155,7 +160,7 @@ def _timeline(told: Mapping[str, Any]) -> list[tuple[float, float | None, str]]:
     moments: list[tuple[float, float | None, str]] = [(0.0, None, "the request's first byte")]
     if told["whole_ms"] is not None:
         moments.append((told["whole_ms"], None, "the request is in whole"))
-    moments += [(step["at_ms"], step["left_ms"], _told(step, told["upstream"])) for step in told["steps"]]
+    moments += [(step["at_ms"], step["left_ms"], _told(step)) for step in told["steps"]]
     if told["answered_ms"] is not None:
         moments.append((told["answered_ms"], told["left_ms"], f"the answer begins: {told['status']}"))
     if not told["in_flight"]:
@@ -164,11 +169,10 @@ def _timeline(told: Mapping[str, Any]) -> list[tuple[float, float | None, str]]:
     return sorted(moments, key=lambda moment: moment[0])
 
 
-def _told(step: Mapping[str, Any], upstream: str) -> str:
-    """One step in one line; the upstream only where it is not the one that is named above."""
+def _told(step: Mapping[str, Any]) -> str:
+    """One step in one line."""
     number = f" {step['number']}" if step["policy"] == ATTEMPT else ""
-    facts = {name: value for name, value in step["facts"].items() if (name, value) != ("upstream", upstream)}
-    return f"{step['policy'] + number:12} {step['verdict']:17} {_numbers(facts)}".rstrip()
+    return f"{step['policy'] + number:12} {step['verdict']:17} {_numbers(step['facts'])}".rstrip()
 
 
 def _numbers(facts: Mapping[str, object]) -> str:

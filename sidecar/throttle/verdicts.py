@@ -43,7 +43,7 @@ class Verdicts:
     def admitted(self, exchange: Exchange, remaining: int) -> None:
         """It goes on at once; so many could still come with it."""
         self._count("admitted")
-        exchange.notes.append((monotonic(), _POLICY, "admitted", {"scope": self._scope, "remaining": remaining}))
+        exchange.notes.append((monotonic(), _POLICY, "admitted", ("scope", self._scope, "remaining", remaining)))
 
     def would_wait(self, exchange: Exchange, delay: float) -> None:
         """It goes on at once, as this is the shadow of a limit."""

@@ -37,7 +37,7 @@ async def test_the_last_requests_come_newest_first(client: Client, plane: FakePl
     text = await answer.text()
     body = json.loads(text)
 
-    assert (body["kept"], body["size"]) == (3, 1000)
+    assert (body["kept"], body["size"]) == (3, 1256)
     assert [row["path"] for row in body["requests"]] == ["/c", "/b", "/a"]
     assert body["requests"][2] | {"ts": ""} == {
         "ts": "",
@@ -157,7 +157,7 @@ async def test_an_unknown_id_is_told(client: Client, plane: FakePlane) -> None:
     body = await answer.json(content_type=None)
 
     assert (answer.status, body["reason"]) == (404, "unknown_request")
-    assert body["detail"] == "no exchange with this ID is among the last 3 nor in flight; 1000 are kept"
+    assert body["detail"] == "no exchange with this ID is among the last 3 nor in flight; 1256 are kept"
 
 
 async def test_an_id_of_a_loop_does_not_fill_the_page(client: Client, plane: FakePlane) -> None:

@@ -83,7 +83,7 @@ async def test_explain_of_an_unknown_id_fails_in_one_line(running: Running, caps
         assert await running.run("explain", name) == 1
         assert capsys.readouterr() == (
             "",
-            "sidecar explain: no exchange with this ID is among the last 0 nor in flight; 1000 are kept\n",
+            "sidecar explain: no exchange with this ID is among the last 0 nor in flight; 1256 are kept\n",
         )
 
 

@@ -91,7 +91,7 @@ async def test_a_line_says_what_was_waited_for() -> None:
     """Budget, route and waits are told where there were any: the ledger of who spent what."""
     written = Written()
     access = AccessLog(written, render.json_line)
-    exchange = ended(route="slow", deadline=101.5, queue_wait=0.05, backoff_wait=0.2)
+    exchange = ended(route="slow", client_deadline=101.5, queue_wait=0.05, backoff_wait=0.2)
     access.settled(exchange, 100.4)
     access.flush()
 

@@ -57,6 +57,27 @@ def test_what_is_in_flight_has_no_end() -> None:
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": 503},
+        {"status": 504, "reason": "deadline_exceeded"},
+        {"status": 0, "reason": "client_gone"},
+        {"attempts": 2},
+    ],
+)
+def test_what_is_ordinary_does_not_push_out_what_is_not(fields: dict[str, Any]) -> None:
+    """Somebody will ask about the failure of an hour ago; and they stay in order."""
+    recent = Recent(2)
+    for number in range(2):
+        recent.settled(ended(b"/bad%d" % number, **fields), 101.0 + number)
+        for other in range(3):
+            recent.settled(ended(b"/good%d" % other), 101.2 + number + other / 10)
+
+    assert paths(recent.latest(10, any_of)) == ["/good2", "/good1", "/bad1", "/bad0"]
+    assert len(recent) == 4
+
+
+@pytest.mark.parametrize(
     ("fields", "kept"),
     [
         ({"observed": False}, False),

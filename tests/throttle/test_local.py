@@ -166,8 +166,8 @@ async def test_what_is_decided_is_counted_and_noted() -> None:
 
     assert counts == {"admitted": 2, "refused": 1}
     assert [one.notes[0][1:] for one in exchanges] == [
-        ("rate", "admitted", {"scope": "sidecar", "remaining": 1}),
-        ("rate", "admitted", {"scope": "sidecar", "remaining": 0}),
+        ("rate", "admitted", ("scope", "sidecar", "remaining", 1)),
+        ("rate", "admitted", ("scope", "sidecar", "remaining", 0)),
         (
             "rate",
             "refused",

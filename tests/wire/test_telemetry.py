@@ -31,7 +31,6 @@ FIELDS = {
     "request_id",
     "upstream",
     "client",
-    "budget_ms",
 }
 
 
