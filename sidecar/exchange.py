@@ -293,7 +293,7 @@ class Exchange:
             self.limit(now + self.timeout)
 
     def overhead(self, now: float) -> float:
-        """Seconds up to `now` that the sidecar itself took: all that was not waiting for either side, or its turn."""
+        """Seconds up to `now` that the sidecar itself took: all that was not waiting, for either side or its turn."""
         waits = self.upstream_wait + self.client_wait + self.queue_wait + self.backoff_wait
         own = now - self.started - waits
         return own if own > 0.0 else 0.0

@@ -7,6 +7,7 @@ whether there will be another, is decided further out.
 from __future__ import annotations
 
 from asyncio import CancelledError
+from functools import lru_cache
 from math import inf
 from time import monotonic
 from typing import Final
@@ -82,8 +83,14 @@ def _budget(exchange: Exchange) -> bytes:
     """
     left = exchange.deadline - monotonic()
     if exchange.whole is not None or _comes_soon(exchange.request.body):
-        left = min(left, exchange.timeout, exchange.attempt_timeout or inf)
-    if left == inf:
-        return b""
-    budget = int(left * 1000 + 0.999) if left >= 0.001 else 1
+        if exchange.timeout < left:
+            left = exchange.timeout
+        if 0.0 < exchange.attempt_timeout < left:
+            left = exchange.attempt_timeout
+    return _told(int(left * 1000 + 0.999)) if left != inf else b""
+
+
+@lru_cache(maxsize=256)  # most requests have the same, to the millisecond
+def _told(budget: int) -> bytes:
+    budget = max(1, budget)
     return b"x-request-timeout-ms: %d\r\nx-envoy-expected-rq-timeout-ms: %d\r\n" % (budget, budget)

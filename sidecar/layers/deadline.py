@@ -18,6 +18,9 @@ from sidecar.policy.usual import Usual
 # Path templates there may be, and a few routes.
 _MOST: Final = 256
 
+# Seconds between two answers that are learned from, of whatever template: more would cost and tell nothing.
+_EVERY: Final = 0.002
+
 _WOULD_REFUSE: Final = "would refuse"
 
 Took = Callable[[Exchange, float, float], None]
@@ -30,7 +33,7 @@ class Deadlines:
     not look.
     """
 
-    __slots__ = ("_shadow", "_usual", "attempt", "request", "took")
+    __slots__ = ("_next", "_shadow", "_usual", "attempt", "request", "took")
 
     def __init__(
         self, request: float, attempt: float = 0.0, *, mode: str = "off", shadow: Callable[[], None] | None = None
@@ -41,14 +44,16 @@ class Deadlines:
         self.took: Took | None = None if mode == "off" else self._took
         self._shadow = shadow if mode == "shadow" else None
         self._usual: dict[str, Usual] = {}
+        self._next = 0.0
 
     def _took(self, exchange: Exchange, began: float, now: float) -> None:
         """An attempt of this exchange that began then was answered well, now."""
-        whole = exchange.whole
-        if whole is None:
-            return  # answered before the request was there: that is not how long one takes
-        if self._spared(exchange):
+        if now < self._next:
             return
+        self._next = now + _EVERY
+        whole = exchange.whole
+        if whole is None or self._spared(exchange):
+            return  # answered before the request was there: that is not how long one takes
         usual = self._usual.get(exchange.label)
         if usual is None:
             if not exchange.label or len(self._usual) >= _MOST:
