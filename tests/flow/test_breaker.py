@@ -12,7 +12,7 @@ import pytest
 
 from sidecar import stack
 from sidecar.errors import BAD_RESPONSE, CONNECTION_LOST, Reason, SidecarError
-from sidecar.exchange import Exchange, FixedBody, Handler, Response
+from sidecar.exchange import Exchange, Facts, FixedBody, Handler, Response
 from sidecar.headers import Headers
 from sidecar.http1.upstream import Http1Upstream
 from sidecar.layers.breaker import breaker
@@ -28,7 +28,7 @@ def get(path: str, *lines: bytes) -> bytes:
     return b"\r\n".join([b"GET %b HTTP/1.1" % path.encode(), b"Host: a", *lines, b"", b""])
 
 
-def noted(exchange: Exchange) -> list[tuple[str, dict[str, object] | None]]:
+def noted(exchange: Exchange) -> list[tuple[str, Facts]]:
     """The breaker's verdicts on an exchange, with their numbers."""
     return [(verdict, facts) for _, policy, verdict, facts in exchange.notes if policy == "breaker"]
 

@@ -105,7 +105,7 @@ class Play:
             await self.scene.quiet()  # one after the other
         return clients
 
-    def notes(self, number: int = -1) -> list[tuple[str, dict[str, object] | None]]:
+    def notes(self, number: int = -1) -> list[tuple[str, Any]]:
         """The verdicts on an exchange."""
         exchange = self.scene.book.exchanges[number]
         return [(verdict, facts) for _, policy, verdict, facts in exchange.notes if policy == "concurrency"]
@@ -488,8 +488,8 @@ async def at_once(_: Exchange) -> Response:
 def alone(
     settings: Concurrency, counted: list[str]
 ) -> tuple[Gatekeeper, Callable[[Exchange], Coroutine[Any, Any, Any]]]:
-    """A gate without a stack, and what a task runs."""
-    keeper = Gatekeeper("alone", settings, counted.append, lambda: None)
+    """A gate without a stack, and what a task runs; what shadow mode would have refused is counted too."""
+    keeper = Gatekeeper("alone", settings, counted.append, lambda: counted.append("shadow"))
     handler = shed(keeper, at_once)
 
     async def serve(one: Exchange) -> Response:

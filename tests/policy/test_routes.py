@@ -6,7 +6,7 @@ import re
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.exchange import Request
@@ -210,8 +210,17 @@ def test_the_table_finds_what_the_list_does(routes: list[Route], path: str, meth
     assert RouteTable(routes).find(asked) == plainly(routes, asked)
 
 
-@given(ROUTES, ROUTES, PATHS)
-def test_a_covered_template_is_never_reached(earlier: Route, later: Route, path: str) -> None:
+# Few and short, so that many of them cover each other.
+TEMPLATES = st.builds(
+    lambda parts, rest: "/" + "/".join([*parts, *rest]),
+    st.lists(st.sampled_from(["a", "b", "{x}"]), max_size=2),
+    st.sampled_from([[], ["{rest...}"]]),
+)
+SHORT_PATHS = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3).map(lambda parts: "/" + "/".join(parts))
+
+
+@given(TEMPLATES, TEMPLATES, st.lists(SHORT_PATHS, min_size=5, max_size=5))
+def test_a_covered_template_is_never_reached(earlier: str, later: str, paths: list[str]) -> None:
     """Where one template is said to cover another, it takes each path that the other takes."""
-    assume(covers(earlier.path, later.path))
-    assert not takes(later.path, path) or takes(earlier.path, path)
+    reached = [path for path in paths if takes(later, path) and not takes(earlier, path)]
+    assert not (reached and covers(earlier, later))
