@@ -85,10 +85,8 @@ def build(recorder: Recorder, plan: Plan, draining: Callable[[], bool]) -> Handl
     layers: list[Layer] = [
         # Sees what the client saw, whatever happens further in; settles when the body has ended.
         partial(observe, recorder, plan.is_probe),
-        # Turns every exception into an answer, by one table.
-        partial(rescue, recorder),
-        # Marks what happens while we go as such, so that it alarms nobody.
-        partial(drain, draining),
+        # Turns every exception into an answer, by one table; what happens while we go it marks as such.
+        partial(rescue, recorder, draining),
     ]
     return compose(layers, route(plan))
 
@@ -137,8 +135,11 @@ def observe(recorder: Recorder, is_probe: Callable[[Request], bool], call: Handl
     return handler
 
 
-def rescue(recorder: Recorder, call: Handler) -> Handler:
-    """Answer what failed, was refused, or was abandoned by the connection that the exchange came on."""
+def rescue(recorder: Recorder, draining: Callable[[], bool], call: Handler) -> Handler:
+    """Answer what failed, was refused, or was abandoned by the connection that the exchange came on.
+
+    An upstream that stops while we do, as pods do, is no outage, and alarms nobody.
+    """
 
     async def handler(exchange: Exchange) -> Response:
         try:
@@ -154,24 +155,12 @@ def rescue(recorder: Recorder, call: Handler) -> Handler:
         except Exception:
             recorder.fault(exchange)
             error = SidecarError(INTERNAL, "the sidecar failed on this request; its log says where")
+        # Asked now, not on the way in: the drain may have begun in the meantime.
+        if _is_outage(error) and draining():
+            error = SidecarError(DRAINING, "this instance and its upstream are stopping", retry_after=1)
         exchange.failed(error)
         exchange.close = error.reason.close
         return answer(error, exchange.id)
-
-    return handler
-
-
-def drain(draining: Callable[[], bool], call: Handler) -> Handler:
-    """The upstream that stops while we do, as pods do, is no outage."""
-
-    async def handler(exchange: Exchange) -> Response:
-        try:
-            return await call(exchange)
-        except SidecarError as error:
-            # Asked now, not on the way in: the drain may have begun in the meantime.
-            if _is_outage(error) and draining():
-                raise SidecarError(DRAINING, "this instance and its upstream are stopping", retry_after=1) from error
-            raise
 
     return handler
 

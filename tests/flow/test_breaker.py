@@ -76,7 +76,7 @@ class Play:
         )
         layers: list[stack.Layer] = [
             partial(stack.observe, scene.book, lambda request: False),
-            partial(stack.rescue, scene.book),
+            partial(stack.rescue, scene.book, lambda: False),
             partial(deadline, Deadlines(15.0)),
             partial(breaker, self.circuits, self.counted.append),
             partial(stack.attempt, scene.book),
@@ -263,7 +263,7 @@ async def test_a_fault_is_not_taken_for_the_attempt_before() -> None:
             return await layer(exchange)
 
         play.scene.server.handler = stack.observe(
-            play.scene.book, lambda request: False, stack.rescue(play.scene.book, again)
+            play.scene.book, lambda request: False, stack.rescue(play.scene.book, lambda: False, again)
         )
         assert (await play.ask("/a")).reason == "internal"
         assert play.open == set()

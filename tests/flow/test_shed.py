@@ -75,7 +75,7 @@ class Play:
         ]
         layers: list[stack.Layer] = [
             partial(stack.observe, scene.book, lambda request: False),
-            partial(stack.rescue, scene.book),
+            partial(stack.rescue, scene.book, lambda: False),
             partial(deadline, Deadlines(15.0)),
             *(partial(shed, keeper) for keeper in self.keepers),
             partial(stack.attempt, scene.book),

@@ -284,19 +284,21 @@ def test_a_probe_that_fails_opens_it_again(proxy: Proxy, service: GoService) -> 
     assert len(visits(service, "half-bad")) == 5 + 2
 
 
-def test_a_probe_whose_client_leaves_says_nothing(proxy: Proxy, service: GoService) -> None:
+@pytest.mark.parametrize(("name", "fields"), [("half-left", []), ("half-late", ["x-request-timeout-ms: 100"])])
+def test_a_probe_whose_client_leaves_says_nothing(
+    proxy: Proxy, service: GoService, name: str, fields: list[str]
+) -> None:
     """Its place goes to the next who asks, whether it left or had a deadline of its own."""
-    for name, fields in (("half-left", []), ("half-late", ["x-request-timeout-ms: 100"])):
-        trip_and_wait(proxy, name)
-        with proxy.client() as leaving:
-            leaving.ask("/hang", fields=of(name, *fields))
-            eventually(lambda: len(visits(service, name)) == 5 + 1)  # noqa: B023
-            if fields:
-                assert leaving.read().status == 504
-        eventually(lambda: not circuit(proxy, name)["probing"])  # noqa: B023
-        assert state(proxy, name) == "half_open"
-        assert statuses(in_turn(proxy, name, ["/hello"])) == [200]
-        assert state(proxy, name) == "closed"
+    trip_and_wait(proxy, name)
+    with proxy.client() as leaving:
+        leaving.ask("/hang", fields=of(name, *fields))
+        eventually(lambda: len(visits(service, name)) == 5 + 1)
+        if fields:
+            assert leaving.read().status == 504
+    eventually(lambda: not circuit(proxy, name)["probing"])
+    assert state(proxy, name) == "half_open"
+    assert statuses(in_turn(proxy, name, ["/hello"])) == [200]
+    assert state(proxy, name) == "closed"
 
 
 def test_a_stream_closes_it_as_it_begins(proxy: Proxy) -> None:
