@@ -150,11 +150,12 @@ class Ways:
         )
 
     def _rate_layers(self, settings: Settings, route: Route | None) -> list[Layer]:
+        """A route's limit is asked first: what that refuses must not have spent what all others share."""
         layers: list[Layer] = []
-        if is_on(settings.rate):
-            layers.append(partial(throttle, self._limiter(WHOLE, _limiter_name("rate", None), settings.rate)))
         if route is not None and is_on(route.rate):
             layers.append(partial(throttle, self._limiter(route.name, _limiter_name("rate", route), route.rate)))
+        if is_on(settings.rate):
+            layers.append(partial(throttle, self._limiter(WHOLE, _limiter_name("rate", None), settings.rate)))
         return layers
 
     def _limiter(self, scope: str, name: str, rate: Rate) -> Limiter:

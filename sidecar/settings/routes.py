@@ -11,8 +11,9 @@ from typing import Any, Final
 from sidecar.settings.knobs import in_route, inherits, knobs, route_knobs
 from sidecar.settings.policies import Route
 
-# What all routes share goes by this name in metrics: the circuit of the upstream's connections.
-RESERVED: Final = "upstream"
+# What all routes share goes by these names: the circuit of the upstream's connections, the limits of the whole, and the
+# paths that no template is made of.
+RESERVED: Final = frozenset({"upstream", "sidecar", "other"})
 
 
 def missing(index: int) -> list[str]:
@@ -28,8 +29,8 @@ def misnamed(values: Mapping[str, Any], count: int) -> Iterator[tuple[str, str, 
         name = values.get(path)
         if name is None:
             continue
-        if name == RESERVED:
-            yield path, name, "is what the sidecar calls the upstream itself; give the route another name"
+        if name in RESERVED:
+            yield path, name, "is what the sidecar calls something that all routes share; give the route another name"
         elif name in first:
             yield path, name, f"is the name of {first[name]} too; give each route its own"
         else:
