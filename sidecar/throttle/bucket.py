@@ -4,6 +4,9 @@
 refilled, and those who wait in its own `acquire` can be overtaken. So `full_at` is kept beside it, and the line is
 ours: a place in it is a token promised, and `full_at` counts the promised ones as taken. Time may pass between two
 looks at the clock, so ours is always the later one: `full_at` may be late and is never early.
+
+While by that at least half of the bucket is there, aiolimiter is not asked, as its word would be no news and takes
+longer than all the rest (1 µs). It is made when the bucket has sunk so low, and asked until it has risen again.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from sidecar.throttle.limit import Limit
 
 Place = asyncio.Future[None]
 
-# Loops keep time in milliseconds (uvloop) and floats are rounded: a timer that was early is set anew, no sooner.
+# Loops keep time in milliseconds (uvloop) and floats are rounded: a timer that was early is set anew, no sooner, and a
+# bucket that is a millionth of a token short is not.
 _TICK: Final = 0.001
 _SLACK: Final = 1e-6
 
@@ -39,7 +43,7 @@ class Bucket:
         self.full_at = 0.0  # when it will have refilled, if nobody else comes
         self._clock = clock
         self._limit = limit
-        self._limiter = AsyncLimiter(limit.burst, limit.period)
+        self._limiter: AsyncLimiter | None = None  # while it has to be asked
         self._line: OrderedDict[Place, None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -49,25 +53,27 @@ class Bucket:
             return NONE
         limit = self._limit
         full_at = self.full_at
-        # `acquire` asks for capacity itself. It is asked here only where the answer is in doubt: a sixth of the cost.
-        if full_at - now > limit.certain and not self._limiter.has_capacity():
-            return NONE
-        # There is capacity, so this coroutine ends in its first step: no task, no waiting.
-        pending = next(self._limiter.acquire().__await__(), None)
-        assert pending is None
-        now = self._clock()
+        if full_at - now <= limit.easy:
+            self._limiter = None
+        else:
+            limiter = self._limiter or self._made(now)
+            if not limiter.has_capacity():
+                return NONE
+            _acquire(limiter, 1)
+            now = self._clock()
         self.full_at = full_at = (full_at if full_at > now else now) + limit.interval
         left = int((now + limit.period - full_at) * limit.rate + _ALMOST)
         return left if left > 0 else 0
 
     def begin_with(self, spent: float) -> None:
         """Take so many tokens (at most all) out of this bucket, which is new."""
-        self._acquire(min(spent, self._limit.burst))
         self.full_at = self._clock() + spent * self._limit.interval
 
-    def _acquire(self, amount: float) -> None:
-        pending = next(self._limiter.acquire(amount).__await__(), None)
-        assert pending is None
+    def _made(self, now: float) -> AsyncLimiter:
+        """What is asked from now on; it begins with what has been spent."""
+        limiter = self._limiter = AsyncLimiter(self._limit.burst, self._limit.period)
+        _acquire(limiter, max(0.0, min(self.spent(now), self._limit.burst) - _SLACK))
+        return limiter
 
     def is_full(self, now: float) -> bool:
         """Whether it has refilled, so that a new one is the same."""
@@ -133,9 +139,11 @@ class Bucket:
 
     def _serve(self) -> None:
         self._timer = None
-        while self._line and self._limiter.has_capacity():
+        limiter = self._limiter
+        assert limiter is not None  # a line begins where it has refused, and it stays while there is one
+        while self._line and limiter.has_capacity():
             if self._next() is not None:
-                self._acquire(1)
+                _acquire(limiter, 1)
                 # Who is served late has a token that was long there: it is missing from now, not from when it was due.
                 self.full_at = max(self.full_at, self._clock() + (1 + self.waiting) * self._limit.interval)
         if self._line:
@@ -147,4 +155,10 @@ class Bucket:
         self._timer = asyncio.get_running_loop().call_later(max(_TICK, due - now + _SLACK), self._serve)
 
     def __repr__(self) -> str:
-        return f"<Bucket {self._limiter!r}, {self.waiting} waiting>"
+        return f"<Bucket full at {self.full_at:.3f}, {self.waiting} waiting>"
+
+
+def _acquire(limiter: AsyncLimiter, amount: float) -> None:
+    """Take what there is capacity for: so the coroutine ends in its first step, without a task or a wait."""
+    pending = next(limiter.acquire(amount).__await__(), None)
+    assert pending is None

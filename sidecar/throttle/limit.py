@@ -6,7 +6,7 @@ all times, `RateLimit` how it stands now.
 
 from __future__ import annotations
 
-from math import ceil, floor
+from math import ceil, floor, inf
 from typing import Final
 
 from sidecar.errors import RATE_LIMITED, SidecarError
@@ -28,7 +28,7 @@ def is_on(settings: Rate) -> bool:
 class Limit:
     """What a bucket holds and how fast it refills. `facts` is the limit as a client may know it: no key's value."""
 
-    __slots__ = ("_detail", "_policy", "_scope", "burst", "certain", "facts", "interval", "period", "rate")
+    __slots__ = ("_detail", "_policy", "_scope", "burst", "easy", "facts", "interval", "period", "rate")
 
     def __init__(self, settings: Rate, scope: str) -> None:
         rate = settings.limit
@@ -36,7 +36,8 @@ class Limit:
         self.burst = settings.burst or max(1, floor(rate * _DEFAULT_BURST))
         self.interval = 1.0 / rate  # seconds for one token
         self.period = self.burst * self.interval  # seconds from empty to full
-        self.certain = self.period - 2 * self.interval  # to be refilled no later than this is to hold two tokens
+        # To be refilled within this is to hold half of it, and two tokens at least.
+        self.easy = self.period / 2 if self.burst >= 4 else -inf
         per = settings.key.removeprefix("header:")
         self.facts: dict[str, object] = {
             "scope": scope,

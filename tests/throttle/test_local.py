@@ -235,7 +235,8 @@ def test_time_that_passes_between_two_looks_at_the_clock_is_not_gained(reads: li
                     loop.now += late
                     await task
                 left = bucket.remaining(loop.now)
-                assert bucket._limiter.has_capacity(max(0.0, left - 0.002))  # what is rounded off
+                if bucket._limiter is not None:
+                    assert bucket._limiter.has_capacity(max(0.0, left - 0.002))  # what is rounded off
 
     travel(arrive)
 
