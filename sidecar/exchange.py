@@ -169,6 +169,13 @@ class Outcome(NamedTuple):
     verdict: str
 
 
+class Permit(Protocol):
+    """Leave for one attempt, from whoever wants to know how it ended."""
+
+    def settle(self, outcome: Outcome | None, now: float) -> None:
+        """It has ended so, or nobody knows how. Only the first call counts."""
+
+
 class Timer(Protocol):
     """The one timer of an exchange; it fires no later than the earliest time it was given."""
 
@@ -215,6 +222,7 @@ class Exchange:
         "notes",
         "observed",
         "outcome",
+        "permit",
         "queue_wait",
         "reason",
         "request",
@@ -253,6 +261,7 @@ class Exchange:
         self.label = ""  # the path template that it counts under, once that is known
         self.attempts = 0
         self.outcome: Outcome | None = None  # how the attempt that ended last did so
+        self.permit: Permit | None = None  # of the attempt that begins next, which takes it
         self.notes: list[Note] = []  # the verdicts of the policies, in their order
         self.upstream = ""
         self.upstream_wait = 0.0  # seconds waited for the upstream, all attempts

@@ -198,39 +198,47 @@ def attempt(
 ) -> Handler:
     """Try; and once more on a new connection, where a kept one was found dead and sending twice does no harm.
 
-    `rule` is told how long attempts take. `may_resend()` is asked where the upstream may have seen the request: one
-    that dies of what it is sent must not be sent more than the retry budget allows.
+    How it ends is told to the exchange's permit. `rule` is told how long attempts take. `may_resend()` is asked where
+    the upstream may have seen the request: one that dies of what it is sent must not be sent more than the retry budget
+    allows.
     """
     took = rule.took if rule is not None else None
 
     async def handler(exchange: Exchange) -> Response:
-        while True:
-            exchange.attempts += 1
-            began = monotonic()
-            try:
-                response = await call(exchange)
-            except SidecarError as error:
-                _failed(recorder, exchange, began, error)
-                if exchange.fresh or not _harmless(exchange, error):
-                    raise
-                if error.sent and may_resend is not None and not may_resend():
-                    raise
-                exchange.fresh = True
-            except CancelledError:
+        permit, exchange.permit, exchange.outcome = exchange.permit, None, None
+        try:
+            while True:
+                exchange.attempts += 1
+                began = monotonic()
+                try:
+                    response = await call(exchange)
+                    break
+                except SidecarError as error:
+                    _failed(recorder, exchange, began, error)
+                    if exchange.fresh or not _harmless(exchange, error):
+                        raise
+                    if error.sent and may_resend is not None and not may_resend():
+                        raise
+                    exchange.fresh = True
+        except BaseException as error:
+            if isinstance(error, CancelledError):
                 _failed(recorder, exchange, began, exchange.abandoned)
                 if rule is not None:
                     rule.cut(exchange, began)
-                raise
-            else:
-                now, status = response.arrived or monotonic(), response.status
-                elapsed = now - began
-                exchange.upstream_wait += elapsed
-                exchange.outcome = outcome = Outcome(status, None, True, elapsed, of_status(exchange, status, now))
-                exchange.notes.append((now, "attempt", _WORDS.get(status) or str(status), ("began", began)))
-                if took is not None and outcome.verdict is GOOD:
-                    took(exchange, began, now)
-                recorder.attempt(outcome, now)
-                return response
+            if permit is not None:
+                permit.settle(exchange.outcome, monotonic())
+            raise
+        now, status = response.arrived or monotonic(), response.status
+        elapsed = now - began
+        exchange.upstream_wait += elapsed
+        exchange.outcome = outcome = Outcome(status, None, True, elapsed, of_status(exchange, status, now))
+        exchange.notes.append((now, "attempt", _WORDS.get(status) or str(status), ("began", began)))
+        if permit is not None:
+            permit.settle(outcome, now)
+        if took is not None and outcome.verdict is GOOD:
+            took(exchange, began, now)
+        recorder.attempt(outcome, now)
+        return response
 
     return handler
 

@@ -1,12 +1,13 @@
-"""Asks leave of the circuits for each attempt, and reports how it ended.
+"""Asks leave of the circuits for each attempt.
 
-Stands inside retry, so that each attempt asks, and outside of what sets `exchange.outcome`, so that it is there to be
-reported. Which circuits there are and what counts is decided in `policy/`.
+Stands inside retry, so that each attempt asks. The attempt itself, the next layer, takes the permit and tells it how it
+ended, whatever happens: nothing may stand between the two that could let it not begin. Which circuits there are and
+what counts is decided in `policy/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from sidecar.errors import CIRCUIT_OPEN, SidecarError
@@ -18,19 +19,15 @@ from sidecar.policy.circuits import Circuits
 def breaker(circuits: Circuits, count: Callable[[str], None], call: Handler) -> Handler:
     """Try, if the circuits admit it. `count("refused" | "would refuse")` hears of each refusal."""
 
-    async def handler(exchange: Exchange) -> Response:
+    def handler(exchange: Exchange) -> Awaitable[Response]:
         now = monotonic()
         permit = circuits.admit(exchange, now)
         if isinstance(permit, Refusal):
             _refused(exchange, permit, count, now)
-            return await call(exchange)
-        exchange.notes.append((now, "breaker", "admitted", permit.facts))
-        earlier = exchange.outcome
-        try:
-            return await call(exchange)
-        finally:
-            outcome = exchange.outcome
-            permit.settle(outcome if outcome is not earlier else None, monotonic())
+        else:
+            exchange.permit = permit
+            exchange.notes.append((now, "breaker", "admitted", permit.facts))
+        return call(exchange)
 
     return handler
 

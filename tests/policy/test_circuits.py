@@ -490,8 +490,11 @@ def probed_by(permit: Permit) -> list[str]:
     return cast(list[str], permit.facts["probe"]) if permit.facts else []
 
 
+OPEN_FOR = Breaker().open_for
+
+
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever happens in whichever order: one probe at most in each circuit, and no permit is left."""
+    """Whatever happens in whichever order: one probe at a time in each circuit, and no permit is left."""
 
     @initialize(mode=st.sampled_from(["enforce", "shadow"]))
     def begin(self, mode: str) -> None:
@@ -499,15 +502,18 @@ class AnyOrder(RuleBasedStateMachine):
         self.group = Set(mode=mode, failures=2, ratio=0.0)
         self.out: list[Permit] = []
         self.settled: list[Permit] = []
+        self.probed: dict[str, float] = {}  # when a circuit's latest probe began
 
     @rule(label=st.sampled_from(LABELS))
     def ask(self, label: str) -> None:
-        """Somebody asks; who becomes the probe of a circuit is the only one."""
+        """Somebody asks; who becomes the probe of a circuit is the only one, or the last has been out for too long."""
         taken = {name for name, status in self.group.circuits.status(self.group.now).items() if status["probing"]}
         answer = self.group.ask(label)
         if isinstance(answer, Permit):
             self.out.append(answer)
-            assert not taken & set(probed_by(answer))
+            for name in probed_by(answer):
+                assert name not in taken or self.group.now - self.probed[name] >= OPEN_FOR
+                self.probed[name] = self.group.now
         else:
             assert 1.0 <= answer.retry_after <= 30.0
             assert answer.circuit in (UPSTREAM, label)
