@@ -3,6 +3,8 @@
 PYTHON ?= python3
 UPSTREAM ?=
 ARGS ?=
+# Tests wait for processes more than they compute: three at a time keep two cores busy. 0 = one after the other.
+WORKERS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +23,7 @@ run: $(VENV)/.dev ## run the demo, or the proxy: make run UPSTREAM=http://127.0.
 	@$(BIN)/sidecar $(if $(UPSTREAM),run --upstream $(UPSTREAM),demo) $(ARGS)
 
 test: $(VENV)/.dev ## run the tests: make test [ARGS='-k drain']
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev ## lint, formatting and types
 	@$(BIN)/ruff check $(CODE)
