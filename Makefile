@@ -3,8 +3,8 @@
 PYTHON ?= python3
 UPSTREAM ?=
 ARGS ?=
-# Tests wait for processes more than they compute: three at a time keep two cores busy. 0 = one after the other.
-WORKERS ?= 3
+# Tests wait for processes more than they compute: two at a time fit two cores. 0 = one after the other.
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
