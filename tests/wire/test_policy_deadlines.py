@@ -152,7 +152,8 @@ def test_time_is_spent_from_the_first_byte(client: Client) -> None:
     sleep(0.3)
     client.send(b"x-request-timeout-ms: 4000\r\n\r\n")
     left = json.loads(client.read().body)["remaining_ms"]
-    assert 3690 - SLACK < left <= 3690
+    # When the proxy saw the first byte is known to the turn of its loop; uncounted, the pause would be 300 ms more.
+    assert 3690 - SLACK < left < 3690 + 150
 
 
 def test_the_answer_to_a_deadline(client: Client, go: GoService, request_id: str) -> None:
