@@ -69,6 +69,23 @@ class Kind(NamedTuple):
     show: Callable[[str], str] = openly
 
 
+def _matching(pattern: str, wrong: str) -> Callable[[str], str]:
+    """Reads text that matches as a whole; of other text it says what is `wrong`."""
+    whole = re.compile(pattern)
+
+    def read(text: str) -> str:
+        if not whole.fullmatch(text):
+            raise ValueError(wrong)
+        return text
+
+    return read
+
+
+def _optional(read: Callable[[str], str]) -> Callable[[str], str]:
+    """Reads nothing as nothing."""
+    return lambda text: read(text) if text else ""
+
+
 def _read_integer(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,15}", text):
         raise ValueError("is not a whole number; write digits only")
@@ -113,43 +130,11 @@ def _read_path(text: str) -> str:
     return text
 
 
-def _read_optional_path(text: str) -> str:
-    return _read_path(text) if text else ""
-
-
-def _read_secret(text: str) -> str:
-    if text and not _VISIBLE.fullmatch(text):
-        raise ValueError("holds characters that a header cannot carry; use visible ASCII without spaces")
-    return text
-
-
 def _read_prefix(text: str) -> str:
     # An empty prefix would match everybody.
     if not text:
         raise ValueError("is empty and would match every client; leave it out")
     return text
-
-
-def _read_text(text: str) -> str:
-    if not re.fullmatch(r"[!-~]{0,256}", text):
-        raise ValueError("is not plain text; use visible ASCII without spaces")
-    return text
-
-
-def _read_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", text):
-        raise ValueError("is not a name; write letters, digits, - _ or . and begin with a letter")
-    return text
-
-
-def _read_field(text: str) -> str:
-    if not re.fullmatch(_FIELD, text):
-        raise ValueError("is not a header's name; write it like X-Tenant")
-    return text
-
-
-def _read_optional_field(text: str) -> str:
-    return _read_field(text) if text else ""
 
 
 def _read_key(text: str) -> str:
@@ -167,24 +152,6 @@ def _read_match(text: str) -> str:
     return text
 
 
-def _read_method(text: str) -> str:
-    if not re.fullmatch(r"[A-Z]{3,16}", text):
-        raise ValueError("is not a method; write it in capitals, like GET")
-    return text
-
-
-def _read_status(text: str) -> str:
-    if not re.fullmatch(r"[45][0-9]{2}", text):
-        raise ValueError("is not a status to retry after; write one from 400 to 599")
-    return text
-
-
-def _read_redis(text: str) -> str:
-    if text and not re.fullmatch(r"(rediss?|unix)://[!-~]+", text):
-        raise ValueError("is not a Redis URL; write redis://host:6379/0, rediss://... or unix:///path")
-    return text
-
-
 def _read_template(text: str) -> str:
     path = _read_path(text)
     if "?" in path:
@@ -198,6 +165,21 @@ def _read_template(text: str) -> str:
         if part.endswith("...}") and place != len(parts) - 1:
             raise ValueError("has {name...} in the middle; it stands for all that is left, so put it last")
     return path
+
+
+_read_field: Final = _matching(_FIELD, "is not a header's name; write it like X-Tenant")
+_read_secret: Final = _matching(
+    "[!-~]+", "holds characters that a header cannot carry; use visible ASCII without spaces"
+)
+_read_text: Final = _matching("[!-~]{0,256}", "is not plain text; use visible ASCII without spaces")
+_read_name: Final = _matching(
+    "[A-Za-z][A-Za-z0-9_.-]{0,63}", "is not a name; write letters, digits, - _ or . and begin with a letter"
+)
+_read_method: Final = _matching("[A-Z]{3,16}", "is not a method; write it in capitals, like GET")
+_read_status: Final = _matching("[45][0-9]{2}", "is not a status to retry after; write one from 400 to 599")
+_read_redis: Final = _matching(
+    "(rediss?|unix)://[!-~]+", "is not a Redis URL; write redis://host:6379/0, rediss://... or unix:///path"
+)
 
 
 def choice(*options: str) -> Kind:
@@ -245,9 +227,9 @@ INTEGER: Final = Kind("number", _read_integer, str, {"type": "integer"})
 SWITCH: Final = Kind("true|false", _read_switch, _write_switch, {"type": "boolean"})
 UPSTREAM: Final = Kind("URL", _read_upstream, str, {"type": "string", "pattern": "^(http|unix):"})
 LISTEN: Final = Kind("address", _read_listen, str, {"type": "string"})
-PATH: Final = Kind("path", _read_optional_path, str, {"type": "string", "pattern": "^(/.*)?$"})
+PATH: Final = Kind("path", _optional(_read_path), str, {"type": "string", "pattern": "^(/.*)?$"})
 FILE: Final = Kind("file", str, str, {"type": "string"})
-SECRET: Final = Kind("secret", _read_secret, str, {"type": "string", "writeOnly": True}, show=_hidden)
+SECRET: Final = Kind("secret", _optional(_read_secret), str, {"type": "string", "writeOnly": True}, show=_hidden)
 NETWORKS: Final = _many("networks", _read_network)
 PATHS: Final = _many("paths", _read_path)
 PREFIXES: Final = _many("prefixes", _read_prefix)
@@ -256,8 +238,8 @@ RATIO: Final = Kind("share", parse_share, format_share, {"type": "number"})
 TEXT: Final = Kind("text", _read_text, str, {"type": "string"})
 NAME: Final = Kind("name", _read_name, str, {"type": "string"})
 KEY: Final = Kind("client|header:NAME", _read_key, str, {"type": "string", "pattern": "^(|client|header:.+)$"})
-REDIS: Final = Kind("redis", _read_redis, str, {"type": "string"}, show=without_password)
-HEADER: Final = Kind("header", _read_optional_field, str, {"type": "string"})
+REDIS: Final = Kind("redis", _optional(_read_redis), str, {"type": "string"}, show=without_password)
+HEADER: Final = Kind("header", _optional(_read_field), str, {"type": "string"})
 HEADERS: Final = _many("headers", _read_field)
 MATCHES: Final = _many("matches", _read_match)
 METHODS: Final = _many("methods", _read_method)
