@@ -11,7 +11,7 @@ from functools import partial
 from importlib.util import find_spec
 from random import random
 from time import monotonic
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from sidecar.exchange import Handler, Request
 from sidecar.layers.breaker import breaker
@@ -26,7 +26,7 @@ from sidecar.policy.guard import Guard
 from sidecar.policy.probes import ProbeRule
 from sidecar.policy.retry import RetryPolicy
 from sidecar.policy.routes import RouteTable
-from sidecar.settings import Breaker, Problem, Rate, Retry, Route, Settings, SettingsError
+from sidecar.settings import Breaker, Concurrency, Problem, Rate, Retry, Route, Settings, SettingsError
 from sidecar.settings import Guard as GuardSettings
 from sidecar.stack import Layer, Plan, Policies, Recorder, Way, build, way
 from sidecar.telemetry.metrics import Metrics
@@ -50,6 +50,27 @@ class Log(Protocol):
 
     def warning(self, event: str, **fields: Any) -> Any:
         """Bad news."""
+
+
+class _Scope(NamedTuple):
+    """Whose limits these are. `suffix` is for metrics: `rate` is the sidecar's limit, `rate.orders` a route's."""
+
+    name: str
+    suffix: str
+    rate: Rate
+    concurrency: Concurrency
+
+
+def _of_all(settings: Settings) -> _Scope:
+    return _Scope(WHOLE, "", settings.rate, settings.concurrency)
+
+
+def _of_route(route: Route) -> _Scope:
+    return _Scope(route.name, f".{route.name}", route.rate, route.concurrency)
+
+
+def _scopes(settings: Settings) -> list[_Scope]:
+    return [_of_all(settings), *map(_of_route, settings.routes)]
 
 
 class Ways:
@@ -95,9 +116,6 @@ class Ways:
 
     def build(self, settings: Settings) -> Handler:
         """The stack for these settings. Raises SettingsError, and then nothing has changed."""
-        if any(rate.shared for rate in _rates(settings)) and find_spec("redis") is None:
-            wrong = "needs the redis package; install sidecar[redis]"
-            raise SettingsError([Problem("rate.shared", "true", wrong, "this installation")])
         self._building = {}
         self._use_store(settings)
         self._use_keepers(settings)
@@ -126,15 +144,20 @@ class Ways:
     def _policies(self, settings: Settings, route: Route | None) -> Policies:
         """What holds for a route, or for requests that take none."""
         own: Settings | Route = route if route is not None else settings
+        # The route's limits stand outside those of all: what it refuses has spent nothing that others share, and who
+        # waits for it holds no place of theirs.
+        scopes = [*([_of_route(route)] if route is not None else []), _of_all(settings)]
+        retries = self._retry_policy(own.retry)
+        again = (retries, self._metrics.retried, self._metrics.shadows("retry")) if retries is not None else None
         return Policies(
             deadline=self._deadlines(own),
             guard=self._guard_layers(settings),
-            rate=self._rate_layers(settings, route),
-            concurrency=self._concurrency_layers(settings, route),
-            retry=self._retry_layers(own, retry),
-            hedge=self._retry_layers(own, hedge),
+            rate=[partial(throttle, self._limiter(scope)) for scope in scopes if is_on(scope.rate)],
+            concurrency=[partial(shed, self._keepers[scope.name]) for scope in scopes if scope.name in self._keepers],
+            retry=[partial(retry, *again)] if again is not None else [],
+            hedge=[partial(hedge, *again)] if again is not None else [],
             breaker=self._breaker_layers(own),
-            may_resend=self._retry_policy(own.retry).budget.take if _retries(own.retry) else None,
+            may_resend=retries.budget.take if retries is not None else None,
         )
 
     # ── each policy
@@ -149,25 +172,16 @@ class Ways:
             lambda: Deadlines(timeouts.request, timeouts.attempt, mode=mode, shadow=shadow),
         )
 
-    def _rate_layers(self, settings: Settings, route: Route | None) -> list[Layer]:
-        """A route's limit is asked first: what that refuses must not have spent what all others share."""
-        layers: list[Layer] = []
-        if route is not None and is_on(route.rate):
-            layers.append(partial(throttle, self._limiter(route.name, _limiter_name("rate", route), route.rate)))
-        if is_on(settings.rate):
-            layers.append(partial(throttle, self._limiter(WHOLE, _limiter_name("rate", None), settings.rate)))
-        return layers
-
-    def _limiter(self, scope: str, name: str, rate: Rate) -> Limiter:
+    def _limiter(self, scope: _Scope) -> Limiter:
+        name, rate, store = f"rate{scope.suffix}", scope.rate, self._store
         count, shadow = self._metrics.decisions(name), self._metrics.shadows("rate")
-        store = self._store
         if rate.shared and store is not None:
             return self._keep(
                 name,
                 (rate, store.settings),
-                lambda: SharedThrottle(rate, scope, store, count=count, shadow=shadow),
+                lambda: SharedThrottle(rate, scope.name, store, count=count, shadow=shadow),
             )
-        return self._keep(name, rate, lambda: Throttle(rate, scope, count=count, shadow=shadow))
+        return self._keep(name, rate, lambda: Throttle(rate, scope.name, count=count, shadow=shadow))
 
     def _guard_layers(self, settings: Settings) -> list[Layer]:
         limits = settings.guard
@@ -175,20 +189,10 @@ class Ways:
             return []
         return [partial(guard, self.guard, self._metrics.decisions("guard"), self._metrics.shadows("guard"))]
 
-    def _concurrency_layers(self, settings: Settings, route: Route | None) -> list[Layer]:
-        """A route's gate stands outside the sidecar's: who waits at a crowded route holds no place of all."""
-        scopes = [None] if route is None else [route, None]
-        keepers = [self._keepers.get(_limiter_name("concurrency", scope)) for scope in scopes]
-        return [partial(shed, keeper) for keeper in keepers if keeper is not None]
-
-    def _retry_layers(self, own: Settings | Route, layer: Callable[..., Handler]) -> list[Layer]:
-        """`retry` or `hedge`: they share one budget, and so do all routes with the same rule."""
-        if not _retries(own.retry):
-            return []
-        policy = self._retry_policy(own.retry)
-        return [partial(layer, policy, self._metrics.retried, self._metrics.shadows("retry"))]
-
-    def _retry_policy(self, rule: Retry) -> RetryPolicy:
+    def _retry_policy(self, rule: Retry) -> RetryPolicy | None:
+        """What decides on retries and hedges: with one budget, which routes with the same rule share."""
+        if rule.mode == "off" or not rule.attempts or not rule.budget:
+            return None
         return self._keep("retry", rule, lambda: RetryPolicy(rule, random))
 
     def _breaker_layers(self, own: Settings | Route) -> list[Layer]:
@@ -214,26 +218,29 @@ class Ways:
     def _use_keepers(self, settings: Settings) -> None:
         """Have a gatekeeper for each cap there is; one that there was goes on by its new settings."""
         before, self._keepers = self._keepers, {}
-        for route in (None, *settings.routes):
-            scope, cap = (route.name, route.concurrency) if route is not None else (WHOLE, settings.concurrency)
+        for scope in _scopes(settings):
+            cap = scope.concurrency
             if cap.mode == "off" or not cap.max:
                 continue
-            name = _limiter_name("concurrency", route)
-            keeper = before.get(name)
+            keeper = before.get(scope.name)
             if keeper is None:
-                count, shadow = self._metrics.decisions(name), self._metrics.shadows("concurrency")
-                keeper = Gatekeeper(scope, cap, count, shadow)
+                count = self._metrics.decisions(f"concurrency{scope.suffix}")
+                keeper = Gatekeeper(scope.name, cap, count, self._metrics.shadows("concurrency"))
             else:
                 keeper.change(cap)
-            self._keepers[name] = keeper
+            self._keepers[scope.name] = keeper
 
     def _use_store(self, settings: Settings) -> None:
-        wanted = settings.redis if any(rate.shared for rate in _rates(settings)) else None
-        if self._store is not None and self._store.settings != wanted:
+        """Have the Redis that shared limits are in, if any. Raises SettingsError before it changes anything."""
+        shared = any(is_on(scope.rate) and scope.rate.shared for scope in _scopes(settings))
+        if shared and find_spec("redis") is None:
+            wrong = "needs the redis package; install sidecar[redis]"
+            raise SettingsError([Problem("rate.shared", "true", wrong, "this installation")])
+        if self._store is not None and not (shared and self._store.settings == settings.redis):
             self._spawn(self._store.close())
             self._store = None
-        if wanted is not None and self._store is None:
-            self._store = Store(wanted, self)
+        if shared and self._store is None:
+            self._store = Store(settings.redis, self)
             self._spawn(self._store.start())
 
     async def close(self) -> None:
@@ -279,19 +286,5 @@ class Ways:
         return f"<Ways {len(self._kept)} policies>"
 
 
-def _limiter_name(policy: str, route: Route | None) -> str:
-    """What a limit is called in metrics: `rate` for the sidecar's, `rate.orders` for that of the route orders."""
-    return policy if route is None else f"{policy}.{route.name}"
-
-
-def _retries(rule: Retry) -> bool:
-    return rule.mode != "off" and rule.attempts > 0 and rule.budget > 0
-
-
 def _budget(policy: RetryPolicy) -> dict[str, object]:
     return {"attempts": policy.attempts, "budget": round(policy.budget.left, 3), "shadow": policy.shadow}
-
-
-def _rates(settings: Settings) -> list[Rate]:
-    """Every limit that is on."""
-    return [rate for rate in (settings.rate, *(route.rate for route in settings.routes)) if is_on(rate)]
