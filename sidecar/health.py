@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -94,9 +94,6 @@ class UpstreamHealth:
     def __repr__(self) -> str:
         state = "up" if self.up else "down" if self._known else "unknown"
         return f"<UpstreamHealth {state} {self.last_error!r}>"
-
-
-Probe = Callable[[], Awaitable[tuple[bool, str]]]
 
 
 class Prober:

@@ -41,7 +41,7 @@ class Http1Server:
     @property
     def in_flight(self) -> int:
         """Exchanges that have not ended."""
-        return len(self.busy)
+        return len(self.exchanges)
 
     @property
     def exchanges(self) -> list[Exchange]:
@@ -52,11 +52,6 @@ class Http1Server:
     def open(self) -> int:
         """Connections."""
         return len(self.connections)
-
-    @property
-    def busy(self) -> list[ClientConnection]:
-        """Connections that an exchange is in flight on."""
-        return [connection for connection in self.connections if connection.turn is not None]
 
     def begin_drain(self) -> None:
         """From here each connection's next answer is its last. Idle ones stay open: a request may be on its way."""
@@ -70,14 +65,14 @@ class Http1Server:
 
     def cut(self) -> int:
         """Close everything at once; returns how many exchanges that cut."""
-        busy = self.busy
+        in_flight = self.in_flight
         for connection in list(self.connections):
             connection.cut()
-        return len(busy)
+        return in_flight
 
     def fault(self, error: Exception) -> None:
         """Report a fault of ours that no answer can tell of any more."""
         self.loop.call_exception_handler({"message": "fault in the middle of an answer", "exception": error})
 
     def __repr__(self) -> str:
-        return f"<Http1Server connections={len(self.connections)} busy={len(self.busy)} draining={self.draining}>"
+        return f"<Http1Server connections={len(self.connections)} in_flight={self.in_flight} draining={self.draining}>"

@@ -115,7 +115,7 @@ class Gatekeeper:
         gate = self.gate
         place = gate.line_up(rank, exchange.deadline, now)
         if isinstance(place, str):
-            full = f"{gate.in_flight + gate.streams} requests are in flight, as many as may be, and {gate.queued} wait"
+            full = f"{gate.taken} requests are in flight, as many as may be, and {gate.queued} wait"
             self._turn_away(exchange, rank, "its deadline would pass in the queue" if place == HOPELESS else full)
             return None
         exchange.on_settled(place.settled)
@@ -180,7 +180,7 @@ class Gatekeeper:
         gate = self.gate
         facts: dict[str, object] = {
             "limit": gate.caps[rank],
-            "in_flight": gate.in_flight + gate.streams,
+            "in_flight": gate.taken,
             "queued": gate.queued,
         }
         if self.header is not None:
@@ -228,7 +228,7 @@ class Gatekeeper:
         return {
             "mode": "enforce" if self._enforced else "shadow",
             "limit": gate.limit,
-            "in_flight": gate.in_flight + gate.streams,
+            "in_flight": gate.taken,
             "queued": gate.queued,
             "tunnels": gate.tunnels,
             "adaptive": adaptive is not None,

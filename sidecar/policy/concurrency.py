@@ -123,6 +123,11 @@ class Gate:
 
     # ── in and out
 
+    @property
+    def taken(self) -> int:
+        """Places taken, those included whose answer streams."""
+        return self.in_flight + self.streams
+
     def enter(self, rank: int) -> bool:
         """Take a place, if one is free for this class; it is given back by `settled`."""
         if self.in_flight < self.caps[rank]:

@@ -97,10 +97,14 @@ def _tame(line: bytes) -> bytes:
 def _visible(value: Any, multiline: bool) -> Any:
     if isinstance(value, (int, float, bool, type(None))):
         return value
-    text = value if isinstance(value, str) else repr(value)
+    return printable(value if isinstance(value, str) else repr(value), "\n\t" if multiline else "")
+
+
+def printable(text: str, also: str = "") -> str:
+    """`text` with everything escaped that is not plainly visible, or one of the characters of `also`."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or (multiline and char in "\n\t") else _escaped(char) for char in text)
+    return "".join(char if char.isprintable() or char in also else _escaped(char) for char in text)
 
 
 def _escaped(char: str) -> str:

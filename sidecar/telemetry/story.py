@@ -19,6 +19,7 @@ from sidecar.errors import (
 from sidecar.exchange import Facts
 from sidecar.telemetry.metrics import UNTOLD
 from sidecar.telemetry.recent import Record
+from sidecar.telemetry.render import printable
 
 ATTEMPT: Final = "attempt"  # what the notes of attempts are filed under, among the policies' names
 _RETRY: Final = "retry"
@@ -99,13 +100,6 @@ def text(told: Mapping[str, Any]) -> str:
         lines.append(f"budget    {told['budget_ms']:g} ms{left}")
     lines += ["", f"why       {told['why']}"]
     return "\n".join(map(printable, lines))
-
-
-def printable(line: str) -> str:
-    """The line with everything escaped that is not plainly visible."""
-    if line.isprintable():
-        return line
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in line)
 
 
 # ── steps
