@@ -22,7 +22,6 @@ _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 # What stands for itself in a URL (RFC 3986 section 2.3).
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _LEAST_INTERVAL: Final = 0.1  # seconds
 
 
@@ -146,11 +145,11 @@ def _quoted(text: str) -> str:
 
 
 def _duration(text: str) -> float:
-    number = text.rstrip("ms")
-    unit = text[len(number) :]
+    from sidecar.settings.units import parse_duration  # lazy: it brings all of the settings
+
     try:
-        seconds = float(number) * _UNITS[unit]
-    except (ValueError, KeyError):
+        seconds = parse_duration(text)
+    except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is no time; write 500ms, 2s or 1m") from None
     if not _LEAST_INTERVAL <= seconds <= 3600:
         raise argparse.ArgumentTypeError(f"{text} is too short or too long; write 2s")
