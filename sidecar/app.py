@@ -279,8 +279,8 @@ class App:
     def circuit(self, action: str, name: str) -> None:
         """Open or close a circuit by hand. Raises LookupError."""
         circuits = self._ways.circuits
-        self._log.warning(f"circuit: {action} by hand", circuit=name)
         (circuits.force_open if action == "open" else circuits.force_close)(name, monotonic())
+        self._log.warning(f"circuit: {action} by hand", circuit=name)
 
     @property
     def draining(self) -> bool:
