@@ -9,7 +9,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-CODE := $(wildcard sidecar tests bench examples)
+CODE := $(wildcard sidecar tests bench examples charts)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check format bench clean

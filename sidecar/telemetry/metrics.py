@@ -87,6 +87,12 @@ class Metrics:
         self._reloads = self.counter("sidecar_config_reloads_total", "Reloads of the settings.", ("result",))
         self._reloads.of(("success",))
         self._reloads.of(("failure",))
+        self._last_reload = 1
+        self.gauge_from(
+            "sidecar_config_last_reload_successful",
+            "Whether the settings that were read last are those in force: 1 or 0.",
+            lambda: self._last_reload,
+        )
         self._overhead = overhead.of()
         self._attempt_seconds = attempt_seconds.of()
         self.loop_lag = lag.of()
@@ -139,6 +145,7 @@ class Metrics:
 
     def reloaded(self, ok: bool) -> None:
         """The settings were read again."""
+        self._last_reload = int(ok)
         self._reloads.of(("success" if ok else "failure",)).value += 1
 
     def counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
