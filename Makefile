@@ -9,10 +9,10 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-CODE := $(wildcard sidecar tests bench examples charts)
+CODE := $(wildcard sidecar tests bench examples charts audit)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench clean
+.PHONY: help setup run test check audit format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,10 +25,14 @@ run: $(VENV)/.dev ## run the demo, or the proxy: make run UPSTREAM=http://127.0.
 test: $(VENV)/.dev ## run the tests: make test [ARGS='-k drain']
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
-check: $(VENV)/.dev ## lint, formatting and types
+check: $(VENV)/.dev $(VENV)/.audit ## lint, formatting, types and what the dependencies are known for
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE)
+	@$(BIN)/python -m audit
+
+audit: $(VENV)/.audit ## ask the advisory database about every dependency; fails where it cannot be asked
+	@$(BIN)/python -m audit --online
 
 format: $(VENV)/.dev ## put the code into the form that `make check` wants
 	@$(BIN)/ruff check --fix $(CODE)
@@ -50,6 +54,10 @@ $(BIN)/python:
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo 'Installing into $(VENV) (once) ...'
 	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.audit: pyproject.toml $(VENV)/.dev
+	@$(PIP) install --editable '.[dev,audit]'
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.dev

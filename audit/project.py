@@ -1,0 +1,76 @@
+"""What pyproject.toml asks for, and what that has brought along into this environment. Judges nothing."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from packaging.requirements import Requirement
+
+# Extras of the project itself, which bring no package.
+_OWN: Final = "sidecar"
+
+
+class Project(NamedTuple):
+    """What is asked for: by those who run the sidecar, and by those who work on it as well."""
+
+    runtime: list[Requirement]
+    development: list[Requirement]
+
+    @property
+    def all(self) -> list[Requirement]:
+        """Both."""
+        return [*self.runtime, *self.development]
+
+
+def read(file: Path) -> Project:
+    """The requirements of a pyproject.toml. `redis` is an extra, but one that is shipped: it counts as runtime."""
+    table = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+    extras = table.get("optional-dependencies", {})
+    runtime = [*table["dependencies"], *extras.get("redis", [])]
+    return Project(_requirements(runtime), _requirements(extras.get("dev", [])))
+
+
+def _requirements(texts: Iterable[str]) -> list[Requirement]:
+    found = [Requirement(text) for text in texts]
+    return [requirement for requirement in found if requirement.name != _OWN]
+
+
+def canonical(name: str) -> str:
+    """A package's name as all of its spellings are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def installed(requirements: Iterable[Requirement]) -> dict[str, Distribution]:
+    """Every package that these need in this environment, they and all behind them, by canonical name."""
+    found: dict[str, Distribution] = {}
+    waiting = [*requirements]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonical(requirement.name)
+        if not _applies(requirement) or (name in found and not requirement.extras):
+            continue
+        try:
+            found[name] = distribution(name)
+        except PackageNotFoundError:
+            raise LookupError(f"{requirement} is asked for and not installed; run `make setup`") from None
+        waiting += _needs(found[name], requirement.extras)
+    return found
+
+
+def _needs(package: Distribution, extras: set[str]) -> Iterator[Requirement]:
+    for text in package.requires or ():
+        requirement = Requirement(text)
+        marker = requirement.marker
+        wanted = marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+        if wanted:
+            requirement.marker = None
+            yield requirement
+
+
+def _applies(requirement: Requirement) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
