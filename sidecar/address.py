@@ -20,6 +20,9 @@ _SOCKET: Final = re.compile(r"/[!-~]+")
 # Linux keeps 108 bytes for a socket's path, the closing NUL among them; macOS 104.
 _LONGEST_SOCKET: Final = 103
 
+MASK: Final = "***"
+_SECRET: Final = re.compile(r"([?&][^=&]*(?:auth|cred|key|pass|pwd|secret|sig|token)[^=&]*=)[^&#]*", re.IGNORECASE)
+
 _LATER: Final = {
     "https": "TLS towards the upstream is not here yet; write http:// and the plain port",
     "h2c": "HTTP/2 towards the upstream is not here yet; write http://",
@@ -122,6 +125,25 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def without_password(url: str) -> str:
+    """A URL, well-formed or not, whose password cannot be seen."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    # Up to the last @: an unescaped one may belong to the password.
+    login, at, place = rest.rpartition("@")
+    if at:
+        user, colon, _ = login.partition(":")
+        # What stands there alone may be a password, where somebody forgot the colon.
+        login = f"{user}:{MASK}" if colon and separator else MASK
+    return scheme + separator + login + at + without_secrets(place)
+
+
+def without_secrets(text: str) -> str:
+    """A URL, or a part of one, whose query's secrets cannot be seen, as far as their names tell."""
+    return _SECRET.sub(rf"\1{MASK}", text)
+
+
 def _host_port(text: str, like: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not _PORT.fullmatch(port):
@@ -132,7 +154,9 @@ def _host_port(text: str, like: str) -> tuple[str, int]:
         host = host[1:-1]
         _check_ipv6(host)
     elif ":" in host:
-        raise ValueError(f"is ambiguous; write the IPv6 address in brackets: [{host}]:{port}")
+        # Shown only where it is one: a login (user:password@host) is none.
+        example = f"[{host}]:{port}" if re.fullmatch("[0-9A-Fa-f:.]+", host) else "[::1]:8080"
+        raise ValueError(f"is ambiguous; write the IPv6 address in brackets: {example}")
     elif host:
         _check_name(host, like)
     return host, int(port)

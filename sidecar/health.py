@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, NamedTuple
 
-from sidecar.address import UpstreamAddress
+from sidecar.address import UpstreamAddress, without_secrets
 from sidecar.errors import CONNECT_FAILED, CONNECT_TIMEOUT
 from sidecar.exchange import Outcome
 
@@ -118,6 +118,7 @@ class Prober:
         self._interval = interval
         self._timeout = timeout
         self._path = path
+        self._shown = without_secrets(path)
         self._clock = clock
         self._asked = float("-inf")
 
@@ -172,11 +173,14 @@ class Prober:
                 aiohttp.ClientSession(connector=connector) as session,
                 session.get(base + self._path, allow_redirects=False) as answer,
             ):
-                return 200 <= answer.status < 400, f"GET {self._path} answered {answer.status}"
+                return 200 <= answer.status < 400, f"GET {self._shown} answered {answer.status}"
         except aiohttp.ClientConnectorError as error:
             return False, f"cannot connect: {_why(error.os_error)}"
         except aiohttp.ClientError as error:
-            return False, f"GET {self._path} failed: {error}"
+            # That error quotes the answer, and the whole URL.
+            foreign = isinstance(error, aiohttp.ClientResponseError)
+            why = "the answer is not valid HTTP" if foreign else error
+            return False, f"GET {self._shown} failed: {why}"
 
 
 def _why(error: OSError) -> str:

@@ -42,6 +42,9 @@ def _unknown(name: str) -> int:
     from difflib import get_close_matches
 
     if "://" in name:
+        from sidecar.address import without_password
+
+        name = without_password(name)
         hint = f"to run in front of it: sidecar --upstream {name}"
     else:
         close = get_close_matches(name, COMMANDS, n=1)

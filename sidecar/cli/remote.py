@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any, Final, NoReturn
 
-from sidecar.address import DEFAULT_ADMIN, ListenAddress, parse_listen
+from sidecar.address import DEFAULT_ADMIN, ListenAddress, parse_listen, without_password
 from sidecar.cli.commands import COMMANDS
 from sidecar.cli.control import Answer, ControlError, Stream, ask, follow
 
@@ -24,6 +24,13 @@ _RELOAD_TIMEOUT: Final = 30.0  # seconds
 
 class _Parser(argparse.ArgumentParser):
     """`parsing.Parser` knows the settings, which take long to load."""
+
+    def parse(self, argv: list[str]) -> argparse.Namespace:
+        """As `parse_args`, but of what is not known only the name is told: behind a misspelt flag stands a secret."""
+        options, unknown = self.parse_known_args(argv)
+        if unknown:
+            self.error(f"{unknown[0].partition('=')[0]} is not known here; see --help")
+        return options
 
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
@@ -41,7 +48,7 @@ def status(argv: list[str]) -> int:
     """Print how the running sidecar is."""
     parser = parser_of("status")
     parser.add_argument("--json", action="store_true", help="Print all that the admin port says, settings too.")
-    options = parser.parse_args(argv)
+    options = parser.parse(argv)
     try:
         report = document(options, "GET", "/status")
     except ControlError as error:
@@ -56,7 +63,7 @@ def status(argv: list[str]) -> int:
 
 def reload(argv: list[str]) -> int:
     """Have the running sidecar read its settings again; prints what is wrong with them, if something is."""
-    options = parser_of("reload").parse_args(argv)
+    options = parser_of("reload").parse(argv)
     try:
         report = document(options, "POST", "/config/reload", _RELOAD_TIMEOUT)
     except RefusedError as refusal:
@@ -74,7 +81,7 @@ def reload(argv: list[str]) -> int:
 
 def drain(argv: list[str]) -> int:
     """Have the running sidecar begin to drain; it keeps serving until it gets SIGTERM."""
-    options = parser_of("drain").parse_args(argv)
+    options = parser_of("drain").parse(argv)
     try:
         call(options, "POST", "/drain")
     except ControlError as error:
@@ -83,7 +90,7 @@ def drain(argv: list[str]) -> int:
     return 0
 
 
-def parser_of(name: str) -> argparse.ArgumentParser:
+def parser_of(name: str) -> _Parser:
     """The parser of a command that talks to the admin port."""
     parser = _Parser(
         f"sidecar {name}",
@@ -186,7 +193,7 @@ def _address(text: str) -> ListenAddress:
     try:
         address = parse_listen(text)
     except ValueError as error:
-        raise ControlError(f"{text} {error}") from None
+        raise ControlError(f"{without_password(text)} {error}") from None
     if address.port == 0 and not address.unix:
         raise ControlError(f"{text} says nothing of the port; give the one that the sidecar printed, with --admin")
     return address

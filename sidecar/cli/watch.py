@@ -30,7 +30,7 @@ def explain(argv: list[str]) -> int:
     parser = parser_of("explain")
     parser.add_argument("id", metavar="ID", help="The request's ID: X-Request-ID, in answers and in the access log.")
     parser.add_argument("--json", action="store_true", help="Print it for programs.")
-    options = parser.parse_args(argv)
+    options = parser.parse(argv)
     path = f"/explain/{_quoted(options.id)}"
     try:
         if options.json:
@@ -49,7 +49,7 @@ def tap(argv: list[str]) -> int:
     parser.add_argument("--route", metavar="NAME", help="Only those of this route or path template.")
     parser.add_argument("--status", metavar="STATUS", help="Only those with this status: 503, or 5xx.")
     parser.add_argument("--json", action="store_true", help="Print a line of JSON for each.")
-    options = parser.parse_args(argv)
+    options = parser.parse(argv)
     filters = {name: getattr(options, name) for name in ("reason", "route", "status")}
     query = "&".join(f"{name}={_quoted(value)}" for name, value in filters.items() if value is not None)
     try:
@@ -68,7 +68,7 @@ def top(argv: list[str]) -> int:
     parser = parser_of("top")
     parser.add_argument("--once", action="store_true", help="Print one table and exit.")
     parser.add_argument("--interval", metavar="TIME", type=_duration, default=2.0, help="Time between two. Default 2s.")
-    options = parser.parse_args(argv)
+    options = parser.parse(argv)
     seen = False
     try:
         before = document(options, "GET", "/routes")

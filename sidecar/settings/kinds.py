@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any, Final, NamedTuple
 
-from sidecar.address import parse_listen, parse_upstream
+from sidecar.address import MASK, parse_listen, parse_upstream, without_password, without_secrets
 from sidecar.settings.units import (
     format_duration,
     format_rate,
@@ -24,26 +24,12 @@ from sidecar.settings.units import (
     parse_size,
 )
 
-MASK: Final = "***"
-
 _FIELD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}"  # RFC 9110 section 5.1
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _DOTS: Final = re.compile(r"(?:\.|%2[eE]){1,2}")
-_PASSWORD: Final = re.compile(r"([?&]password=)[^&]*", re.IGNORECASE)
-
-
-def without_password(url: str) -> str:
-    """A URL, well-formed or not, whose password cannot be seen."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        scheme, rest = "", url
-    # Up to the last @: an unescaped one may belong to the password.
-    login, at, place = rest.rpartition("@")
-    if at:
-        user, colon, _ = login.partition(":")
-        # What stands there alone may be a password, where somebody forgot the colon.
-        login = f"{user}:{MASK}" if colon and separator else MASK
-    return scheme + separator + login + at + _PASSWORD.sub(rf"\1{MASK}", place)
+_LOGIN: Final = re.compile(":.*@")
+# A header whose value is a credential, as far as its name tells.
+_CREDENTIAL: Final = re.compile("auth|cookie|credential|key|passw|secret|session|token", re.IGNORECASE)
 
 
 def openly(text: str) -> str:
@@ -51,14 +37,25 @@ def openly(text: str) -> str:
     return without_password(text) if "://" in text else text
 
 
+def _without_login(address: str) -> str:
+    """An address; whoever forgot the scheme may have written `user:password@host` all the same."""
+    return without_password(address) if "://" in address or _LOGIN.search(address) else without_secrets(address)
+
+
 def _hidden(text: str) -> str:
     return MASK if text else ""
+
+
+def _without_credential(match: str) -> str:
+    """A match of a header, without the value where that is a credential."""
+    name, equals, _ = match.partition("=")
+    return f"{name}={MASK}" if equals and _CREDENTIAL.search(name) else match
 
 
 class Kind(NamedTuple):
     """One kind. `write` gives text that `read` takes; `schema` describes that text or plain YAML value.
 
-    `show` makes of any text, good or not, one that may be seen: secrets are masked.
+    `show` makes of any text (of a list, each item), good or not, one that may be seen: secrets are masked.
     """
 
     name: str
@@ -193,10 +190,15 @@ def choice(*options: str) -> Kind:
     return Kind("|".join(options), read, str, {"type": "string", "enum": list(options)})
 
 
-def _many(name: str, read: Callable[[str], str], items: dict[str, object] | None = None) -> Kind:
+def _many(
+    name: str,
+    read: Callable[[str], str],
+    items: dict[str, object] | None = None,
+    show: Callable[[str], str] = openly,
+) -> Kind:
     # One text with commas is a list too.
     schema: dict[str, object] = {"type": ["array", "string"], "items": items or {"type": "string"}}
-    return Kind(name, read, str, schema, many=True)
+    return Kind(name, read, str, schema, many=True, show=show)
 
 
 def _words(name: str, *options: str) -> Kind:
@@ -225,13 +227,13 @@ RATE: Final = Kind("rate", parse_rate, format_rate, _or_zero(_RATE_TEXT))
 SIZE: Final = Kind("size", parse_size, format_size, {"type": ["string", "integer"], "pattern": _SIZE_TEXT})
 INTEGER: Final = Kind("number", _read_integer, str, {"type": "integer"})
 SWITCH: Final = Kind("true|false", _read_switch, _write_switch, {"type": "boolean"})
-UPSTREAM: Final = Kind("URL", _read_upstream, str, {"type": "string", "pattern": "^(http|unix):"})
-LISTEN: Final = Kind("address", _read_listen, str, {"type": "string"})
-PATH: Final = Kind("path", _optional(_read_path), str, {"type": "string", "pattern": "^(/.*)?$"})
+UPSTREAM: Final = Kind("URL", _read_upstream, str, {"type": "string", "pattern": "^(http|unix):"}, show=_without_login)
+LISTEN: Final = Kind("address", _read_listen, str, {"type": "string"}, show=_without_login)
+PATH: Final = Kind("path", _optional(_read_path), str, {"type": "string", "pattern": "^(/.*)?$"}, show=without_secrets)
 FILE: Final = Kind("file", str, str, {"type": "string"})
 SECRET: Final = Kind("secret", _optional(_read_secret), str, {"type": "string", "writeOnly": True}, show=_hidden)
 NETWORKS: Final = _many("networks", _read_network)
-PATHS: Final = _many("paths", _read_path)
+PATHS: Final = _many("paths", _read_path, show=without_secrets)
 PREFIXES: Final = _many("prefixes", _read_prefix)
 
 RATIO: Final = Kind("share", parse_share, format_share, {"type": "number"})
@@ -241,7 +243,7 @@ KEY: Final = Kind("client|header:NAME", _read_key, str, {"type": "string", "patt
 REDIS: Final = Kind("redis", _optional(_read_redis), str, {"type": "string"}, show=without_password)
 HEADER: Final = Kind("header", _optional(_read_field), str, {"type": "string"})
 HEADERS: Final = _many("headers", _read_field)
-MATCHES: Final = _many("matches", _read_match)
+MATCHES: Final = _many("matches", _read_match, show=_without_credential)
 METHODS: Final = _many("methods", _read_method)
 STATUSES: Final = _many("statuses", _read_status, _STATUS)
 TEMPLATE: Final = Kind("template", _read_template, str, {"type": "string", "pattern": "^/"})

@@ -69,7 +69,7 @@ class Knob(NamedTuple):
 
     def show(self, value: Any) -> str:
         """The value as text; what is secret in it is masked."""
-        return ",".join(value) if self.kind.many else self.kind.show(self.kind.write(value))
+        return ",".join(map(self.kind.show, value)) if self.kind.many else self.kind.show(self.kind.write(value))
 
 
 @cache

@@ -11,7 +11,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sidecar.settings.kinds import openly
 from sidecar.settings.knobs import (
     ENV_PREFIX,
     Text,
@@ -66,7 +65,7 @@ def from_file(file: Path, problems: list[Problem]) -> tuple[dict[str, Given], li
         return origin + (f" line {line}" if line else "") + (f", route {name}" if name else "")
 
     for path, value, wrong, line in faults:
-        problems.append(Problem(path or str(file), openly(value), wrong, where(path, line)))
+        problems.append(Problem(path or str(file), value, wrong, where(path, line)))
     table = all_knobs(len(items))
     given: dict[str, Given] = {}
     for path, text, line, wrong in entries:

@@ -98,7 +98,7 @@ def _key(knob: Knob) -> str:
 def _yaml(knob: Knob, value: Any) -> str:
     plain = plain_value(knob, value)
     if isinstance(plain, list):
-        return "[" + ", ".join(_quoted(item) for item in plain) + "]"
+        return "[" + ", ".join(_quoted(knob.kind.show(item)) for item in plain) + "]"
     if isinstance(plain, bool):
         return "true" if plain else "false"
     if not isinstance(plain, str):

@@ -137,5 +137,7 @@ def _tree(values: Mapping[str, Any], routes: int) -> dict[str, Any]:
 
 
 def _shown(knob: Knob, given: Text) -> str:
-    text = knob.kind.show(",".join(given) if isinstance(given, list) else given)
+    # A list is looked at item by item; in one that was to be none, no item is like another.
+    items = given if isinstance(given, list) else given.split(",") if knob.kind.many else [given]
+    text = ",".join(map(knob.kind.show, items))
     return text if text.strip() and text.isprintable() else repr(text)

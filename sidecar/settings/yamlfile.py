@@ -6,11 +6,15 @@ knob's kind that decides what a text means. Reading the node tree also gives lin
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+# What PyYAML quotes of the file, beyond single characters: an alias or a tag, which may be a password that begins so.
+_QUOTED: Final = re.compile(r"'[^'<]{2,}'")
 
 
 class Entry(NamedTuple):
@@ -55,7 +59,8 @@ def read_yaml(file: Path, shape: Shape) -> Contents:
         fault = Fault("", "", "is not UTF-8 text; save it as UTF-8", 0)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        fault = Fault("", "", f"is not YAML: {error.problem}; look at this line and the one above", line)
+        said = _QUOTED.sub("…", error.problem or "")
+        fault = Fault("", "", f"is not YAML: {said}; look at this line and the one above", line)
     except yaml.YAMLError as error:
         fault = Fault("", "", f"is not YAML: {' '.join(str(error).split())}; save it as plain text", 0)
     else:
@@ -92,6 +97,10 @@ class _Walk:
                 self._found.faults.append(Fault(child, "", wrong, line))
                 continue
             seen[key] = line
+            if ":" in key:  # `{token:secret}`: what stands behind the colon is not shown
+                wrong = "is not one key; put a space behind the colon"
+                self._found.faults.append(Fault(child.partition(":")[0], "", wrong, line))
+                continue
             if "." in key or "[" in key:  # would pass for the path of something else
                 wrong = "is not one key; write each part in a line of its own, the inner ones indented"
                 self._found.faults.append(Fault(child, "", wrong, line))
@@ -131,7 +140,9 @@ class _Walk:
         self._found.entries.append(entry)
 
     def _fault(self, path: str, node: Node, wrong: str) -> None:
-        self._found.faults.append(Fault(path, _text(node), wrong, _line(node)))
+        # Where keys are wanted, `token:secret` without a space is a value: it is not shown.
+        shown = "…" if isinstance(node, ScalarNode) else _text(node)
+        self._found.faults.append(Fault(path, shown, wrong, _line(node)))
 
 
 def _empty(node: Node) -> bool:

@@ -19,6 +19,10 @@ from sidecar.telemetry.render import Event, Timestamps
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
+# Where aiohttp has the errors of a message that is not HTTP. Their texts quote it, credentials too, and whoever reaches
+# the admin port could fill the log with their tracebacks.
+_QUOTES: Final = "aiohttp.http_exceptions"
+
 # What the libraries under us complain about through the standard library's logging.
 _LIBRARIES: Final = ("asyncio", "aiohttp")
 
@@ -84,6 +88,10 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         # structlog knows the five levels only.
         level = min(record.levelno // 10 * 10, logging.CRITICAL)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and type(error).__module__ == _QUOTES:
+            self._log.debug("request refused", logger=record.name, error=type(error).__name__)
+            return
         self._log.log(level, record.getMessage(), logger=record.name, exc_info=record.exc_info)
 
 

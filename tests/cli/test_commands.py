@@ -142,7 +142,7 @@ def test_missing_upstream_is_a_usage_error_with_an_example() -> None:
         (["config", "shwo"], "sidecar config: shwo is not known here; write show, schema or template"),
         (["explain"], "sidecar explain: the following arguments are required: ID"),
         (["top", "--interval", "2"], "sidecar top: argument --interval: 2 is no time; write 500ms, 2s or 1m"),
-        (["drain", "--now"], "sidecar drain: unrecognized arguments: --now"),
+        (["drain", "--now"], "sidecar drain: --now is not known here; see --help"),
         (["demo", "--listen", "8900"], "sidecar demo: listen: 8900: has no host; write 127.0.0.1:8900"),
     ],
 )

@@ -54,7 +54,7 @@ def test_quoting_makes_no_difference(tmp_path: Path) -> None:
             "pool.max-connections: is not a setting; did you mean pool.max_connections? [line 2]",
         ),
         ("zzz: 1\n", "zzz: is not a setting; remove it, or see `sidecar config template` [line 1]"),
-        ("timeouts: 5s\n", "timeouts: 5s: holds one value, not keys; write lines of the form key: value [line 1]"),
+        ("timeouts: 5s\n", "timeouts: …: holds one value, not keys; write lines of the form key: value [line 1]"),
         ("timeouts: [5s]\n", "timeouts: […]: is a list; write lines of the form key: value [line 1]"),
         ("log:\n  level:\n", "log.level: has no value; give one, or remove the line for the default [line 2]"),
         ("log: {level: [info, debug]}\n", "log.level: info,debug: is a list; write a single value [line 1]"),
@@ -65,7 +65,7 @@ def test_quoting_makes_no_difference(tmp_path: Path) -> None:
         ("route: [{name: a}]\n", "route: is not a setting; did you mean routes? [line 1]"),
         (
             "redis: redis://me:hush@h\n",
-            "redis: redis://me:***@h: holds one value, not keys; write lines of the form key: value [line 1]",
+            "redis: …: holds one value, not keys; write lines of the form key: value [line 1]",
         ),
         ("log: {level: {a: b}}\n", "log.level: …: holds more than plain values; write it in one line [line 1]"),
     ],

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.settings.kinds import REDIS, UPSTREAM, without_password
+from sidecar.address import without_password
+from sidecar.settings.kinds import LISTEN, MATCHES, PATH, REDIS, UPSTREAM, Kind
 from sidecar.settings.knobs import Knob, knobs, route_knobs
 
 TEXTS = st.text(max_size=30) | st.from_regex(r"[0-9.,:/\[\]a-zKMGi*-]{0,20}", fullmatch=True)
@@ -62,3 +63,22 @@ def test_what_is_no_url_is_shown_as_it_is() -> None:
     """An @ alone makes no password."""
     assert UPSTREAM.show("me@example.com") == "me@example.com"
     assert UPSTREAM.show("http://me:hush@app:80") == "http://me:***@app:80"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "shown"),
+    [
+        (UPSTREAM, "me:hush@app:80", "***@app:80"),
+        (UPSTREAM, "http://app/?api_key=hush&x=1", "http://app/?api_key=***&x=1"),
+        (LISTEN, "me:hush@127.0.0.1:80", "***@127.0.0.1:80"),
+        (PATH, "/health?access_token=hush&deep=1", "/health?access_token=***&deep=1"),
+        (PATH, "/tokens/1?deep=1", "/tokens/1?deep=1"),
+        (MATCHES, "Authorization=Bearer hush", "Authorization=***"),
+        (MATCHES, "X-Api-Key=hush", "X-Api-Key=***"),
+        (MATCHES, "X-Api-Key", "X-Api-Key"),
+        (MATCHES, "X-Tenant=acme", "X-Tenant=acme"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(kind: Kind, text: str, shown: str) -> None:
+    """Logins, parameters of queries and values of headers, as far as their names tell; the rest can be read."""
+    assert kind.show(text) == shown
