@@ -36,7 +36,7 @@ def banner(loaded: Loaded, listen: str, admin: str) -> str:
         for path in _set(loaded)
         if path not in _SHOWN
     ]
-    rows += [("note", note) for note in notes(settings)]
+    rows += [("note", note) for note in notes(settings, origin)]
     head = f"{bold}sidecar {__version__}{plain}"
     return "\n".join([head, *(f"  {faint}{name:10}{plain}{text}" for name, text in rows)]) + "\n"
 
@@ -50,7 +50,7 @@ def started_fields(loaded: Loaded, listen: str, admin: str) -> dict[str, object]
     fields: dict[str, object] = {"version": __version__, "listen": listen, "upstream": settings.upstream}
     fields |= {"admin": admin, "timeouts": _timeouts(loaded), "limits": _limits(loaded)}
     fields |= {"policies": _policies(loaded), "routes": [route.name for route in settings.routes]}
-    return fields | {"drain": _drain(loaded), "set": changed, "notes": notes(settings)}
+    return fields | {"drain": _drain(loaded), "set": changed, "notes": notes(settings, origin)}
 
 
 def _set(loaded: Loaded) -> list[str]:

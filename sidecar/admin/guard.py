@@ -26,14 +26,15 @@ _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def guard(token: Callable[[], str], bound_host: str) -> Middleware:
+def guard(token: Callable[[], str], bound_host: str, refused: Callable[[int], None]) -> Middleware:
     """The middleware. `token()` is the token now, empty if there is none; `bound_host` where the port listens, empty
-    for everywhere, which is no name to ask for."""
+    for everywhere, which is no name to ask for; `refused` is told the status of each refusal."""
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         refusal = None if request.path in OPEN else _refusal(request, token(), bound_host)
         if refusal is not None:
+            refused(refusal.status)
             return refusal
         try:
             return await handler(request)

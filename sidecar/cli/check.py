@@ -19,6 +19,6 @@ def check(argv: list[str]) -> int:
     for path in loaded.given():
         print(f"  {path} = {table[path].show(value_of(settings, path))}  ({origin[path]})")
     print("  everything else is at its default; `sidecar config show` prints it")
-    for note in notes(settings):
+    for note in notes(settings, origin):
         print(f"  note: {note}")
     return 0

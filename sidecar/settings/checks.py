@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from sidecar.address import ListenAddress, UpstreamAddress, is_loopback, parse_listen, parse_upstream
@@ -38,9 +38,14 @@ def contradictions(settings: Settings) -> list[Contradiction]:
     return found
 
 
-def notes(settings: Settings) -> list[str]:
-    """What is allowed but may surprise, one sentence each."""
+def notes(settings: Settings, origin: Mapping[str, str] | None = None) -> list[str]:
+    """What is allowed but may surprise, one sentence each. `origin` tells where values came from, by path."""
     found = []
+    if origin and origin.get("admin.token", "").startswith("flag "):
+        found.append(
+            "admin.token stands on the command line, where every user of this machine can read it; "
+            "give it by SIDECAR_ADMIN__TOKEN or admin.token_file"
+        )
     address = parse_listen(settings.admin.listen)
     if not address.loopback and not settings.admin.token:
         found.append(

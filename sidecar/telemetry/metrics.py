@@ -85,6 +85,10 @@ class Metrics:
             "sidecar_circuit_transitions_total", "Changes of a circuit's state.", ("from", "to")
         )
         self._reloads = self.counter("sidecar_config_reloads_total", "Reloads of the settings.", ("result",))
+        text = "Requests to the admin port that were refused: 401 for the token, 403 for where they came from."
+        self._admin_refusals = self.counter("sidecar_admin_refusals_total", text, ("status",))
+        self._admin_refusals.of(("401",))
+        self._admin_refusals.of(("403",))
         self._reloads.of(("success",))
         self._reloads.of(("failure",))
         self._last_reload = 1
@@ -147,6 +151,10 @@ class Metrics:
         """The settings were read again."""
         self._last_reload = int(ok)
         self._reloads.of(("success" if ok else "failure",)).value += 1
+
+    def admin_refused(self, status: int) -> None:
+        """The admin port refused somebody."""
+        self._admin_refusals.of((str(status),)).value += 1
 
     def counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         """A new counter for the caller to add to."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 import pytest
 
 from sidecar.admin import guard
@@ -179,3 +181,70 @@ async def test_an_unknown_page_is_a_problem_with_a_reason(client: Client) -> Non
 def test_loopback_is_an_address(host: str, ours: bool) -> None:
     """IPv4, IPv6, and IPv4 in IPv6 clothing."""
     assert guard.is_loopback(host) is ours
+
+
+@pytest.mark.usefixtures("from_elsewhere")
+@pytest.mark.parametrize(
+    "claim",
+    ["X-Forwarded-For: 127.0.0.1", "X-Real-IP: 127.0.0.1", "Forwarded: for=127.0.0.1", "X-Forwarded-Host: localhost"],
+)
+async def test_nobody_becomes_this_machine_by_saying_so(client: Client, plane: FakePlane, claim: str) -> None:
+    """The peer's address counts, and no header that anybody can write."""
+    name, _, value = claim.partition(": ")
+
+    assert (await client.get("/status", headers={name: value})).status == 403
+    assert (await client.post("/drain", headers={name: value})).status == 403
+    assert plane.drains == []
+
+
+@pytest.mark.usefixtures("from_elsewhere")
+async def test_the_token_is_compared_in_constant_time(
+    client: Client, plane: FakePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`hmac.compare_digest` is asked, in bytes, and its word is all that counts."""
+    plane.token = "s3cret"
+    asked: list[tuple[object, object]] = []
+    verdict = True
+
+    def compare(shown: object, token: object) -> bool:
+        asked.append((shown, token))
+        return verdict
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    assert (await client.get("/status", headers={"Authorization": "Bearer guess"})).status == 200
+    verdict = False
+    assert (await client.get("/status", headers={"Authorization": "Bearer s3cret"})).status == 401
+    assert asked == [(b"guess", b"s3cret"), (b"s3cret", b"s3cret")]
+
+
+@pytest.mark.usefixtures("from_elsewhere")
+@pytest.mark.parametrize("shown", ["Bearer s3cr\u00e9t", "Bearer \u2713", "Bearer \udcff", "B\u00e9arer s3cret"])
+async def test_a_wrong_token_may_hold_anything(client: Client, plane: FakePlane, shown: str) -> None:
+    """Text beyond ASCII is wrong, and no fault."""
+    plane.token = "s3cret"
+    header = shown.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+
+    assert (await client.get("/status", headers={"Authorization": header})).status == 401
+
+
+@pytest.mark.usefixtures("from_elsewhere")
+async def test_refusals_are_counted(client: Client, plane: FakePlane) -> None:
+    """So that somebody who tries tokens shows."""
+    plane.token = "s3cret"
+    for guess in range(3):
+        await client.get("/status", headers={"Authorization": f"Bearer {guess}"})
+    await client.post("/drain", headers={"Authorization": "Bearer s3cret", "Origin": "http://evil.example"})
+    text = await (await client.get("/metrics")).text()
+
+    assert 'sidecar_admin_refusals_total{status="401"} 3.0' in text
+    assert 'sidecar_admin_refusals_total{status="403"} 1.0' in text
+
+
+async def test_the_open_pages_tell_nothing_of_the_settings(plane: FakePlane) -> None:
+    """Neither addresses nor the token."""
+    plane.token = "s3cret"
+    async with serving(plane) as client:
+        for path in OPEN:
+            text = await (await client.get(path)).text()
+            assert "s3cret" not in text
+            assert "127.0.0.1" not in text

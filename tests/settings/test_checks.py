@@ -199,3 +199,14 @@ def test_an_admin_port_open_to_others_is_noted() -> None:
     assert len(notes(Settings(upstream=UPSTREAM, admin=Admin(listen=":1")))) == 1
     assert notes(Settings(upstream=UPSTREAM, admin=Admin(listen=":1", token="x"))) == []
     assert notes(Settings(upstream=UPSTREAM)) == []
+
+
+def test_a_token_on_the_command_line_is_noted() -> None:
+    """`ps` shows it to everybody on the machine; the other ways are named, and the token is not."""
+    settings = Settings(upstream=UPSTREAM, admin=Admin(token="hush"))
+    (note,) = notes(settings, {"admin.token": "flag --admin-token"})
+
+    assert "SIDECAR_ADMIN__TOKEN" in note
+    assert "admin.token_file" in note
+    assert "hush" not in note
+    assert notes(settings, {"admin.token": "env SIDECAR_ADMIN__TOKEN"}) == []

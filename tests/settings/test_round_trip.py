@@ -32,24 +32,32 @@ def lists(items: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
     return st.lists(items, max_size=3)
 
 
+# Without what is masked: that is another test's.
+PATHS = VISIBLE.map(lambda text: "/" + text.replace("#", "")).filter(lambda text: kinds.PATH.show(text) == text)
+MATCHES = (
+    st.tuples(FIELDS, st.from_regex(r"[ -~]{1,8}", fullmatch=True))
+    .map("=".join)
+    .filter(lambda text: kinds.MATCHES.show(text) == text)
+)
+
 BY_KIND: dict[str, st.SearchStrategy[Any]] = {
     kinds.RATE.name: st.from_regex(r"[1-9][0-9]{0,5}(\.[0-9]{1,3})?/[smh]|0", fullmatch=True),
     kinds.SWITCH.name: st.sampled_from(("true", "no")),
     kinds.UPSTREAM.name: st.sampled_from(UPSTREAMS),
-    kinds.PATH.name: VISIBLE.map(lambda text: "/" + text.replace("#", "")),
+    kinds.PATH.name: PATHS,
     kinds.TEXT.name: VISIBLE,
     kinds.NAME.name: st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,4}", fullmatch=True) | st.just("no") | st.just("null"),
     kinds.KEY.name: st.sampled_from(("", "client")) | FIELDS.map("header:{}".format),
     kinds.REDIS.name: st.sampled_from(REDIS),
     kinds.HEADER.name: FIELDS,
     kinds.HEADERS.name: lists(FIELDS),
-    kinds.MATCHES.name: lists(FIELDS | st.tuples(FIELDS, st.from_regex(r"[ -~]{1,8}", fullmatch=True)).map("=".join)),
+    kinds.MATCHES.name: lists(FIELDS | MATCHES),
     kinds.METHODS.name: lists(st.sampled_from(("GET", "PUT", "PURGE"))),
     kinds.STATUSES.name: lists(st.integers(400, 599).map(str)),
     kinds.TEMPLATE.name: TEMPLATES | TEMPLATES.map("{}/{{rest...}}".format),
     kinds.RETRY_ON.name: lists(st.sampled_from(RETRY_ON)),
     kinds.NETWORKS.name: lists(st.sampled_from(("10.0.0.0/8", "::1"))),
-    kinds.PATHS.name: lists(VISIBLE.map(lambda text: "/" + text.replace("#", ""))),
+    kinds.PATHS.name: lists(PATHS),
     kinds.PREFIXES.name: lists(st.text(min_size=1, max_size=5)),
 }
 # Files are not there, secrets are masked, and listeners may collide.
