@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterable
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sidecar.admin import views
+from sidecar.telemetry.exposition import exposition
+from sidecar.telemetry.tally import Family
 from tests.admin.support import Client, FakePlane
 from tests.telemetry.support import ended
 
@@ -65,6 +73,26 @@ async def test_metrics_are_prometheus_text(client: Client, plane: FakePlane) -> 
     assert families["sidecar_build_info"].samples[0].labels["version"] == "1.2.3"
     assert families["sidecar_requests_in_flight"].samples[0].value == 0
     assert "process_open_fds" in families
+
+
+async def test_there_is_one_scrape_at_a_time(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask at once: the page is open to all, and costs milliseconds."""
+    running = most = 0
+    second = threading.Event()
+
+    def scrape(families: Iterable[Family], accept: str) -> tuple[bytes, str]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        second.wait(0.02)  # another that came in would be seen
+        running -= 1
+        return exposition(families, accept)
+
+    monkeypatch.setattr(views, "exposition", scrape)
+    answers = await asyncio.gather(*(client.get("/metrics") for _ in range(5)))
+
+    assert [answer.status for answer in answers] == [200] * 5
+    assert most == 1
 
 
 async def test_metrics_are_openmetrics_for_who_asks(client: Client) -> None:
