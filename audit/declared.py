@@ -29,16 +29,16 @@ TOOLS: Final = {
     "types-pyyaml": "read by mypy",
 }
 
-# Where code stands, and whether it is shipped.
+# Where the code that is shipped stands.
 _SHIPPED: Final = "sidecar"
-_BESIDE: Final = ("tests", "bench", "examples", "audit")
 
 
 def complaints(root: Path, project: Project) -> Iterator[str]:
     """What is imported and not declared, or the other way round, in the tree below `root`."""
     owners = packages_distributions()
-    shipped = imports(root / _SHIPPED)
-    beside = {name: where for room in _BESIDE for name, where in imports(root / room).items()}
+    ours = rooms(root)
+    shipped = imports(root / _SHIPPED, ours)
+    beside = {name: where for room in ours - {_SHIPPED} for name, where in imports(root / room, ours).items()}
     yield from undeclared(shipped, project.runtime, owners)
     yield from undeclared(beside, project.all, owners)
     used = {canonical(owner) for name in {**shipped, **beside} for owner in owners.get(name, [])}
@@ -60,12 +60,18 @@ def undeclared(
             yield f"{where}: imports {name}, which pyproject.toml does not ask for there"
 
 
-def imports(room: Path) -> dict[str, str]:
-    """Top-level names of libraries that the code below imports, and a file of each."""
+def rooms(root: Path) -> set[str]:
+    """Every folder of the project that has code; hidden ones, such as .venv, are not of it."""
+    return {folder.name for folder in root.iterdir() if folder.name[0] != "." and any(folder.rglob("*.py"))}
+
+
+def imports(room: Path, ours: set[str]) -> dict[str, str]:
+    """Top-level names of libraries that the code below imports, and a file of each. `ours` are the rooms."""
     found: dict[str, str] = {}
     for file in sorted(room.rglob("*.py")):
         for name in _imported(ast.parse(file.read_text(encoding="utf-8"))):
-            if name not in sys.stdlib_module_names and not _ours(name, file):
+            neighbour = file.with_name(f"{name}.py")
+            if name not in sys.stdlib_module_names and name not in ours and not neighbour.exists():
                 found.setdefault(name, str(file))
     return found
 
@@ -76,8 +82,3 @@ def _imported(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.partition(".")[0]
-
-
-def _ours(name: str, file: Path) -> bool:
-    """Whether it is the project's own: a room of it, or a script's neighbour."""
-    return name in (_SHIPPED, *_BESIDE) or file.with_name(f"{name}.py").exists()

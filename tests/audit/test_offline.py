@@ -120,6 +120,12 @@ def test_a_requirement_that_nobody_imports_is_told(tmp_path: Path) -> None:
     assert told == "structlog>=24: is asked for and imported nowhere; remove it"
 
 
+def test_every_room_is_looked_at() -> None:
+    """A new one need not be named anywhere."""
+    assert {"sidecar", "tests", "bench", "examples", "audit"} <= declared.rooms(ROOT)
+    assert ".venv" not in declared.rooms(ROOT)
+
+
 def test_the_project_declares_what_it_imports() -> None:
     """All of it, and nothing else."""
     assert [*declared.complaints(ROOT, PROJECT)] == []
