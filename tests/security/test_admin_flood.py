@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 CALLERS = 3 * MOST
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proxy() -> Iterator[Proxy]:
     """A proxy with a token, in front of an upstream that answers."""
     with Upstream() as upstream, Proxy(upstream.url, SIDECAR_ADMIN__TOKEN="hush") as proxy:
