@@ -221,6 +221,12 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             ),
         ),
         Panel(
+            "Refused at the admin port",
+            "By status: 401 for the token, which somebody may be guessing; 403 for where it came from.",
+            "short",
+            (("sum by (status) (increase(sidecar_admin_refusals_total{$CHOSEN}[$__rate_interval]))", "{{status}}"),),
+        ),
+        Panel(
             "Life",
             "Seconds since the start; draining is 1 while it leaves.",
             "s",
