@@ -112,7 +112,8 @@ class ChunkScanner:
             end = position
         else:
             found = data.find(b"\r\n\r\n", position)
-            if (found if found >= 0 else len(data)) - position > _MOST_TRAILERS:
+            # The last three bytes may be of the empty line, as far as it has come.
+            if (found if found >= 0 else len(data) - 3) - position > _MOST_TRAILERS:
                 raise ChunkError(f"trailers of more than {_MOST_TRAILERS} bytes")
             if found < 0:
                 self._held = data[position:]

@@ -138,6 +138,20 @@ def test_trailers_are_kept_for_who_asks() -> None:
     assert scanner.trailers == b"Grpc-Status: 0\r\nX:  a\r\n"
 
 
+@pytest.mark.parametrize("size", range(8186, 8197))
+def test_the_limit_of_trailers_is_the_same_in_any_pieces(size: int) -> None:
+    """The empty line behind them does not count, nor does what has come of it."""
+    body = b"0\r\nX:" + b"a" * (size - 2) + b"\r\n\r\n"
+    ends = []
+    for pieces in ([body], [body[:-4], *one_by_one(body[-4:])]):
+        try:
+            ends.append(scan(pieces)[0].done)
+        except ChunkError:
+            ends.append(False)
+
+    assert ends == [size <= 8192] * 2
+
+
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 @pytest.mark.parametrize("bytewise", [True, False])
 def test_what_has_no_single_reading_is_refused(body: bytes, bytewise: bool) -> None:
