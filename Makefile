@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 CODE := $(wildcard sidecar tests bench examples charts audit)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check audit format bench clean
+.PHONY: help setup run test check audit format bench fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ format: $(VENV)/.dev ## put the code into the form that `make check` wants
 bench: $(VENV)/.bench ## measure what a request costs, beside other proxies: make bench [ARGS=...]
 	@$(BIN)/python -m bench $(ARGS)
 
+fuzz: $(VENV)/.fuzz ## look for inputs that break the wire format: make fuzz [ARGS='--seconds 60 chunks']
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 clean: ## remove .venv, caches and what was built
 	@rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -62,4 +65,9 @@ $(VENV)/.audit: pyproject.toml $(VENV)/.dev
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.dev
 	@$(PIP) install --editable '.[dev,bench]'
+	@touch $@
+
+$(VENV)/.fuzz: pyproject.toml $(VENV)/.dev
+	@$(PIP) install --editable '.[dev,fuzz]' 2>$(VENV)/fuzz.log || \
+		echo 'atheris does not install on this Python ($(VENV)/fuzz.log says why): Hypothesis runs alone.'
 	@touch $@

@@ -1,0 +1,125 @@
+"""Proof that the fuzzer finds what it looks for: `python -m tests.fuzz.planted [--seconds 120]`.
+
+Plants one bug at a time into a copy of `sidecar/` and lets the fuzzer loose on it, with nothing but legal messages to
+begin from. Each of these bugs is one that a proxy has really had. Exits 1 if one is not found in time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_ROOT: Final = Path(__file__).parent.parent.parent
+
+
+class Change(NamedTuple):
+    """Source text, and what stands in its place."""
+
+    file: str
+    right: str
+    wrong: str
+
+
+class Bug(NamedTuple):
+    """One way to get it wrong."""
+
+    name: str
+    target: str
+    changes: list[Change]
+
+
+BUGS: Final = [
+    Bug(
+        "a chunk size is whatever int(…, 16) takes: +5, 5_0",
+        "chunks",
+        [
+            Change("http1/chunks.py", r'rb"([0-9A-Fa-f]{1,15})(', r'rb"([0-9A-Fa-f+_]{1,15})('),
+            Change("http1/chunks.py", r'rb"(?:[0-9A-Fa-f]{1,15}(', r'rb"(?:[0-9A-Fa-f+_]{1,15}('),
+        ],
+    ),
+    Bug(
+        "a message with both Transfer-Encoding and Content-Length is forwarded",
+        "request",
+        [
+            Change(
+                "http1/heads.py",
+                "if length is not None:\n            raise HeadError(",
+                "if 0:\n            raise HeadError(",
+            ),
+            Change(
+                "http1/heads.py",
+                "parser.feed_data(head)\n",
+                "parser.set_dangerous_leniencies(lenient_chunked_length=True) or parser.feed_data(head)\n",
+            ),
+        ],
+    ),
+    Bug(
+        "a bare LF ends a line of the trailers",
+        "chunks",
+        [Change("http1/chunks.py", r"\x80-\xff]*\r\n)*", r"\x80-\xff]*\r?\n)*")],
+    ),
+    Bug(
+        "a chunked answer that was cut looks whole",
+        "exchange",
+        [Change("http1/inflow.py", "if self.length is None and self._chunks is None:", "if self.length is None:")],
+    ),
+    Bug(
+        "what follows a refused message is read as a request",
+        "exchange",
+        [
+            Change("errors.py", '"Bad request", close=True)', '"Bad request")'),
+            Change(
+                "http1/connection.py", 'self._buffer = b""\n        try:', "self._buffer = data[end:]\n        try:"
+            ),
+            Change(
+                "http1/connection.py",
+                'self._buffer = b""\n        exchange = self._new_exchange(Request(',
+                "exchange = self._new_exchange(Request(",
+            ),
+            Change("http1/connection.py", "self._linger_until = now + _LINGER\n        self.turn = ", "self.turn = "),
+            Change("http1/connection.py", "exchange, 1, now, True)", "exchange, 1, now, False)"),
+        ],
+    ),
+]
+
+
+def plant(bug: Bug, root: Path) -> None:
+    """Make a copy of the house at `root`, with the bug."""
+    for name in ("sidecar", "tests"):
+        shutil.copytree(_ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
+    for change in bug.changes:
+        file = root / "sidecar" / change.file
+        text = file.read_text(encoding="utf-8")
+        if text.count(change.right) != 1:
+            raise SystemExit(f"{change.file} has changed: {change.right!r} is not there once")
+        file.write_text(text.replace(change.right, change.wrong), encoding="utf-8")
+
+
+def hunt(bug: Bug, seconds: float) -> bool:
+    """Let the fuzzer loose on the bug; whether it is found, by at least one of its engines."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        plant(bug, root)
+        # `python -m` looks into the current folder first, so this is the house that is fuzzed.
+        command = [sys.executable, "-m", "tests.fuzz", bug.target, f"--seconds={seconds:g}", "--seed=1"]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=seconds + 300, check=False)
+    print(f"{bug.name}\n{done.stdout}{done.stderr}", flush=True)
+    return done.returncode == 1 and "FINDING" in done.stdout
+
+
+def main() -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(description="Plant bugs and let the fuzzer find them.")
+    parser.add_argument("--seconds", type=float, default=120.0, help="for each bug (120)")
+    missed = [bug.name for bug in BUGS if not hunt(bug, parser.parse_args().seconds)]
+    print(f"not found: {missed}" if missed else f"all {len(BUGS)} found")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

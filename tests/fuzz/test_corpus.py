@@ -1,0 +1,89 @@
+"""What the fuzzer has found and reached once holds for ever; a little of the fuzzing itself, on every run."""
+
+from __future__ import annotations
+
+import os
+import re
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.examples import nearly
+from tests.fuzz.exchanges import SEPARATOR
+from tests.fuzz.finding import Finding, divisions
+from tests.fuzz.mutate import mutate
+from tests.fuzz.peer import KNOWN, requests
+from tests.fuzz.seeds import BODIES, SEEDS
+from tests.fuzz.targets import TARGETS, corpus
+from tests.http1.reading import asked, told
+from tests.http1.support import scan
+
+# So many examples take each about a second.
+EXAMPLES = {"request": 300, "response": 300, "chunks": 150, "body": 150, "exchange": 25}
+
+ONCE = [(target, name) for target in TARGETS for name in corpus(target)]
+
+
+@pytest.mark.parametrize(("target", "name"), ONCE, ids=[f"{target}-{name}" for target, name in ONCE])
+def test_what_was_reached_once(target: str, name: str) -> None:
+    """Each input of the corpus has all properties of its target."""
+    TARGETS[target](corpus(target)[name])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_inputs_near_legal_ones(target: str) -> None:
+    """Messages that are nearly legal have all properties of their target."""
+
+    @settings(max_examples=EXAMPLES[target], deadline=None, derandomize="CI" in os.environ)
+    @given(nearly(SEEDS[target]))
+    def examples(data: bytes) -> None:
+        TARGETS[target](data)
+
+    examples()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_legal_messages_hold(target: str) -> None:
+    """What the fuzzer begins with has the properties itself."""
+    for data in SEEDS[target]:
+        TARGETS[target](data)
+
+
+def test_what_it_begins_with_is_believed() -> None:
+    """It would else begin with refusals, and try nothing but how things are refused."""
+    for head in SEEDS["request"]:
+        asked(head)
+    for head in SEEDS["response"]:
+        told(head)
+    assert all(scan([body])[0].done for body in BODIES)
+    assert all(SEPARATOR.search(data) for data in SEEDS["exchange"])
+
+
+@given(st.binary(max_size=50), st.integers())
+def test_changes_stay_within_bounds(data: bytes, chance: int) -> None:
+    """However an input is changed, it grows no longer than it may; and in pieces it is the same input."""
+    assert len(mutate(data, Random(chance), [data], 64)) <= 64
+    assert all(b"".join(pieces) == data for pieces in divisions(data))
+
+
+@pytest.mark.parametrize(
+    ("behind", "reason"),
+    [(b"1 ;a\r\nx\r\n0\r\n\r\n", 0), (b"0\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 1)],
+)
+def test_a_known_difference_is_one(behind: bytes, reason: int) -> None:
+    """h11 refuses it in the words that the table expects, and we take it; else the row has to go."""
+    reading = requests(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + behind)
+
+    assert list(KNOWN.values())[reason].search(reading.error)
+    assert scan([behind])[0].done
+
+
+def test_another_reading_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The properties can fail: a body whose size lines are read otherwise is found at once."""
+    first_digit = re.compile(rb"([0-9])[0-9A-Fa-f]*([ \t]*;.*)?\r\n")
+    monkeypatch.setattr("sidecar.http1.chunks._SIZE_LINE", first_digit)
+
+    with pytest.raises(Finding, match="another payload"):
+        TARGETS["chunks"](b"10\r\na\r\n0\r\n\r\n12345678\r\n0\r\n\r\n")
