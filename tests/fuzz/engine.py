@@ -71,8 +71,9 @@ def main() -> None:
     from tests.fuzz.seeds import SEEDS
 
     work: Path = options.work
+    legal = SEEDS[options.target]
     begin = targets.corpus(options.target)
-    begin |= {f"seed-{number}": seed for number, seed in enumerate(SEEDS[options.target])}
+    begin |= {f"seed-{number}": seed for number, seed in enumerate(legal)}
     others = list(begin.values())
     for kind in ("new", "begin", "found"):
         (work / kind).mkdir(parents=True, exist_ok=True)
@@ -81,9 +82,11 @@ def main() -> None:
 
     def change(data: bytes, longest: int, seed: int) -> bytes:
         random = Random(seed)
-        if random.random() < 0.2:
+        way = random.random()
+        if way < 0.1:
             return bytes(atheris.Mutate(data, longest))
-        return mutate(bytes(data), random, others, longest)
+        # What libFuzzer keeps is mostly refused, each for another reason: it alone would stray from what is believed.
+        return mutate(random.choice(legal) if way < 0.5 else bytes(data), random, others, longest)
 
     arguments = [f"-max_len={targets.LONGEST}", f"-timeout={_HANGS}", f"-seed={options.seed}", "-rss_limit_mb=1024"]
     arguments += [f"-artifact_prefix={work}/found/", str(work / "new"), str(work / "begin")]
