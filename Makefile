@@ -69,5 +69,5 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.dev
 
 $(VENV)/.fuzz: pyproject.toml $(VENV)/.dev
 	@$(PIP) install --editable '.[dev,fuzz]' 2>$(VENV)/fuzz.log || \
-		echo 'atheris does not install on this Python ($(VENV)/fuzz.log says why): Hypothesis runs alone.'
+		echo 'atheris does not install on this Python ($(VENV)/fuzz.log says why).'
 	@touch $@

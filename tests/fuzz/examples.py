@@ -14,7 +14,7 @@ from tests.fuzz.mutate import mutate
 from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import LONGEST, TARGETS
 
-_ROUND = 500  # examples between two looks at the clock
+_ROUND = 100  # examples between two looks at the clock
 
 
 class Tried(NamedTuple):

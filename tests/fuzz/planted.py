@@ -88,16 +88,23 @@ BUGS: Final = [
 ]
 
 
+def changed(bug: Bug) -> dict[str, str]:
+    """The source files that the bug is in, as they are with it."""
+    files: dict[str, str] = {}
+    for change in bug.changes:
+        text = files.get(change.file) or (_ROOT / "sidecar" / change.file).read_text(encoding="utf-8")
+        if text.count(change.right) != 1:
+            raise LookupError(f"{change.file} has changed: {change.right!r} is not there once")
+        files[change.file] = text.replace(change.right, change.wrong)
+    return files
+
+
 def plant(bug: Bug, root: Path) -> None:
     """Make a copy of the house at `root`, with the bug."""
     for name in ("sidecar", "tests"):
         shutil.copytree(_ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "corpus"))
-    for change in bug.changes:
-        file = root / "sidecar" / change.file
-        text = file.read_text(encoding="utf-8")
-        if text.count(change.right) != 1:
-            raise SystemExit(f"{change.file} has changed: {change.right!r} is not there once")
-        file.write_text(text.replace(change.right, change.wrong), encoding="utf-8")
+    for file, text in changed(bug).items():
+        (root / "sidecar" / file).write_text(text, encoding="utf-8")
 
 
 def hunt(bug: Bug, seconds: float) -> bool:

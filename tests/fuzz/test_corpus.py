@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.examples import nearly
+from tests.fuzz.examples import attempt, nearly
 from tests.fuzz.exchanges import SEPARATOR
-from tests.fuzz.finding import Finding, divisions
+from tests.fuzz.finding import Finding, demand, divisions
 from tests.fuzz.mutate import mutate
 from tests.fuzz.peer import KNOWN, requests
+from tests.fuzz.planted import BUGS, Bug, changed
 from tests.fuzz.seeds import BODIES, SEEDS
 from tests.fuzz.targets import TARGETS, corpus
 from tests.http1.reading import asked, told
@@ -87,3 +88,24 @@ def test_another_reading_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(Finding, match="another payload"):
         TARGETS["chunks"](b"10\r\na\r\n0\r\n\r\n12345678\r\n0\r\n\r\n")
+
+
+def test_a_finding_is_told_with_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one ends the search."""
+
+    def no_fives(data: bytes) -> None:
+        demand(b"5" not in data, "a five")
+
+    monkeypatch.setitem(TARGETS, "chunks", no_fives)
+    tried = attempt("chunks", 60.0, number=1)
+
+    assert tried.finding == "Finding: a five"
+    assert b"5" in tried.data
+    assert tried.inputs > 0
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=[bug.name for bug in BUGS])
+def test_planted_bugs_fit_the_source(bug: Bug) -> None:
+    """What `python -m tests.fuzz.planted` changes is there to be changed, and is Python afterwards."""
+    for file, text in changed(bug).items():
+        compile(text, file, "exec")
