@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from sidecar.errors import BAD_RESPONSE, CONNECTION_LOST, INTERNAL, REASONS
+from sidecar.errors import BAD_RESPONSE, CONNECTION_LOST, INTERNAL, REASONS, Side
 from sidecar.settings import Http
 from tests.flow.scene import OK, Far, Scene
 from tests.flow.virtual import travel
@@ -23,8 +23,12 @@ from tests.fuzz.finding import bounded, demand, dice
 SEPARATOR: Final = re.compile(rb"\n<<< (answers|answers and closes|answers early)\n")
 # Whether a refusal for this reason is the last thing that its connection sees.
 _CLOSING: Final = {reason.token: reason.close for reason in REASONS}
-# Random, or told only where the request has come in whole by then.
-_BY_CHANCE: Final = frozenset({b"x-request-id", b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms"})
+# Random; or told only where the request has come in whole by then; or more where a kept connection was found closed.
+_BY_CHANCE: Final = frozenset(
+    {b"x-request-id", b"x-request-timeout-ms", b"x-envoy-expected-rq-timeout-ms", b"x-envoy-attempt-count"}
+)
+# What an upstream that closes or says nonsense comes to depends on when that is seen.
+_UPSTREAMS: Final = frozenset(reason.token for reason in REASONS if reason.side is Side.UPSTREAM)
 _MOST: Final = 12  # requests that are answered
 
 
@@ -201,7 +205,7 @@ def _look_at_client(asked: peer.Reading, seen: Seen) -> None:
 
 
 def _is_upstreams_fault(told: peer.Message) -> bool:
-    """Whether we say that the upstream's answer was none."""
+    """Whether we say that the answer of an upstream, which had the request, was none."""
     return told.all(b"x-sidecar-reason") in ([BAD_RESPONSE.token.encode()], [CONNECTION_LOST.token.encode()])
 
 
@@ -211,7 +215,7 @@ def _settled(seen: Seen) -> object:
     requests: list[object] = []
     for number, told in enumerate(seen.client):
         reason = told.all(b"x-sidecar-reason")
-        if not told.complete or told.first == b"101" or _is_upstreams_fault(told):
+        if not told.complete or told.first == b"101" or (reason and reason[0].decode() in _UPSTREAMS):
             break
         if reason and _CLOSING[reason[0].decode()]:
             answers.append("refused")  # which of several reasons is seen first does depend on them
