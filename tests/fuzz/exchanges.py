@@ -202,6 +202,8 @@ def _look_at_client(asked: peer.Reading, seen: Seen) -> None:
             demand(told.body == said.body, "another body is told", told, said)
         else:
             demand(said.body.startswith(told.body), "another beginning is told", told, said)
+        if came.reading.rest:
+            return  # bytes behind an answer that come only once the next request is out cannot be told from its answer
 
 
 def _is_upstreams_fault(told: peer.Message) -> bool:
@@ -225,4 +227,6 @@ def _settled(seen: Seen) -> object:
             request = seen.upstream[number].request
             fields = [pair for pair in request.fields if pair[0] not in _BY_CHANCE]
             requests.append((request.first, request.target, fields, request.body, request.trailers))
+            if seen.upstream[number].reading.rest:
+                break  # as in `_look_at_client`
     return answers, requests
