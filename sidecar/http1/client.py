@@ -21,7 +21,7 @@ from sidecar.http1.inflow import Inflow
 from sidecar.http1.intake import Intake, ReadBuffers, is_long
 from sidecar.http1.link import ANSWERING, CLOSED, FLUSH, HOT, IDLE, MOST_INTERIM, TUNNEL, WAITING, Owner
 from sidecar.http1.outflow import Outflow
-from sidecar.http1.sockets import set_reading
+from sidecar.http1.sockets import set_reading, unread
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -302,6 +302,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's call."""
+        if exc is not None and self._transport is not None and (last := unread(self._transport)):
+            self.data_received(last)  # a write failed first; an upstream that resets may have answered before
         why = f": {exc}" if exc else ""
         stale = self.state is WAITING and self.served > 0 and not self._heard
         self.closed_while_idle = stale or self.state is IDLE

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
 import struct
+from typing import Final
 
 from sidecar.forwarding import NO_ADDRESS
+
+_LAST: Final = 64 * 1024  # bytes of a broken connection that are still read: an answer, or the end of one
 
 
 def set_reading(transport: asyncio.Transport, on: bool) -> None:
@@ -49,6 +53,20 @@ def broken(transport: asyncio.BaseTransport) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), 0)  # errors and hang-ups are always told
     return bool(poll.poll(0))
+
+
+def unread(transport: asyncio.BaseTransport) -> bytes:
+    """What the peer sent and nobody read before the transport failed. For `connection_lost`: the socket is open there.
+
+    A loop that finds it cannot write gives the transport up without another look at what has come in.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return b""
+    try:
+        return os.read(sock.fileno(), _LAST)
+    except OSError:
+        return b""
 
 
 def reset(transport: asyncio.Transport) -> None:

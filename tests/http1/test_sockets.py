@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.http1.sockets import broken, peer_name, readable, reset
+from sidecar.http1.sockets import broken, peer_name, readable, reset, unread
 from tests.http1.support import Written
 
 
@@ -133,3 +133,18 @@ async def test_an_event_loops_own_transports_can_be_asked() -> None:
     assert readable(transport)
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.parametrize("reset_behind", [False, True])
+def test_what_was_sent_before_a_reset_is_read(pair: tuple[socket.socket, socket.socket], reset_behind: bool) -> None:
+    """And where nothing is left, or no socket, that is nothing."""
+    near, far = pair
+    near.setblocking(False)
+    far.send(b"the last words")
+    if reset_behind:
+        reset(Around(socket=far))
+        far.close()
+
+    assert unread(Around(socket=near)) == b"the last words"
+    assert unread(Around(socket=near)) == b""
+    assert unread(Around()) == b""

@@ -1,0 +1,7 @@
+"""What the faults befall: the Go service, upstreams on cue, and proxies in front of them."""
+
+from __future__ import annotations
+
+from tests.wire.conftest import _raw, go, raw, request_id, start, upstream
+
+__all__ = ["_raw", "go", "raw", "request_id", "start", "upstream"]
