@@ -10,7 +10,15 @@ from asyncio import CancelledError, Task, Transport
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sidecar.errors import CLIENT_GONE, CONNECTION_LOST, DEADLINE_EXCEEDED, INTERNAL, REQUEST_TIMEOUT, SidecarError
+from sidecar.errors import (
+    ATTEMPT_TIMEOUT,
+    CLIENT_GONE,
+    CONNECTION_LOST,
+    DEADLINE_EXCEEDED,
+    INTERNAL,
+    REQUEST_TIMEOUT,
+    SidecarError,
+)
 from sidecar.exchange import Body, Data, Exchange, FixedBody, Response, Sink
 from sidecar.http1.answer_head import answer_head, interim_head
 from sidecar.http1.inflow import Inflow
@@ -249,13 +257,12 @@ class Turn:
             if now >= exchange.deadline:
                 self._abandon(_too_late(exchange, now))
             elif self.inflow is not None and now >= idle_due:
-                detail = f"no byte of the request's body came for {self._stream_idle:g} s"
-                self._abandon(SidecarError(REQUEST_TIMEOUT, detail, sent=True))
+                self._abandon(_stuck_request(self.inflow, self._stream_idle))
             return min(exchange.deadline, idle_due) if self.inflow is not None else exchange.deadline
         if now >= exchange.client_deadline:
             self._give_up(SidecarError(DEADLINE_EXCEEDED, "the client's deadline passed", sent=True))
         elif now >= idle_due:
-            self._give_up(SidecarError(CONNECTION_LOST, f"nothing moved for {self._stream_idle:g} s", sent=True))
+            self._give_up(_stuck_answer(self._connection.write_paused, self._stream_idle))
         return min(idle_due, exchange.client_deadline)
 
     def _give_up(self, error: SidecarError) -> None:
@@ -291,3 +298,17 @@ def _too_late(exchange: Exchange, now: float) -> SidecarError:
         detail = f"no answer within {exchange.timeout:g} s of the whole request, the sidecar's --timeout"
     facts: dict[str, object] = {"waited_ms": round((now - exchange.started) * 1e3), "limit_ms": round(limit * 1e3)}
     return SidecarError(DEADLINE_EXCEEDED, detail, sent=True, facts=facts)
+
+
+def _stuck_request(body: Inflow, seconds: float) -> SidecarError:
+    """A request's body has not moved for so long: nothing comes of it, or what came is not taken."""
+    if body.reading:
+        return SidecarError(REQUEST_TIMEOUT, f"no byte of the request's body came for {seconds:g} s", sent=True)
+    return SidecarError(ATTEMPT_TIMEOUT, f"the upstream took nothing of the body for {seconds:g} s", sent=True)
+
+
+def _stuck_answer(untaken: bool, seconds: float) -> SidecarError:
+    """An answer has not moved for so long: what came of it is `untaken`, or nothing comes."""
+    if untaken:
+        return SidecarError(CLIENT_GONE, f"the client took nothing of its answer for {seconds:g} s", sent=True)
+    return SidecarError(CONNECTION_LOST, f"nothing moved for {seconds:g} s", sent=True)

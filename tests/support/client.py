@@ -7,6 +7,7 @@ fails the test. Nothing is repaired.
 from __future__ import annotations
 
 import re
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterable
@@ -132,6 +133,14 @@ class Client:
         """A POST and its answer."""
         self.ask(target, "POST", fields, body)
         return self.read("POST")
+
+    def send_until_answered(self) -> None:
+        """Send `x` as fast as it is taken, until something comes back."""
+        while not select.select([self.sock], [], [], 0)[0]:
+            readable, writable, _ = select.select([self.sock], [self.sock], [], PATIENCE)
+            assert readable or writable, "neither taken nor answered"
+            if writable:
+                self.sock.send(b"x" * (1 << 18))
 
     # ── listening
 

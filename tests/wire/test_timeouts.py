@@ -188,7 +188,7 @@ def test_a_client_that_does_not_read_is_cut(start: Start, upstream: Upstream, re
     with proxy.client() as client:
         client.ask("/", fields=[f"X-Request-ID: {request_id}"])
         line = proxy.access(request_id)
-        assert (line["status"], line["reason"]) == (200, "connection_lost")
+        assert (line["status"], line["reason"]) == (200, "client_gone")
         eventually(lambda: proxy.status()["in_flight"] == 0)
         eventually(lambda: proxy.pool()["connections"] == 0)
 
@@ -313,7 +313,7 @@ def test_an_upstream_that_never_reads(start: Start, upstream: Upstream) -> None:
         release.wait(20)
 
     upstream.on_head = on_head
-    proxy = start(SIDECAR_TIMEOUTS__STREAM_IDLE="500ms")
+    proxy = start(SIDECAR_TIMEOUTS__STREAM_IDLE="1s")
     with proxy.client() as client:
         client.ask("/", "POST", ["Content-Length: 100000000"])
         client.sock.settimeout(0.2)
@@ -321,7 +321,7 @@ def test_an_upstream_that_never_reads(start: Start, upstream: Upstream) -> None:
             client.send(b"x" * 100_000_000)
         client.sock.settimeout(20)
         answer = client.read()
-        assert answer.status in (408, 504)
-        assert json.loads(answer.body)["reason"] in ("request_timeout", "deadline_exceeded")
+        # Not 408: the client did send.
+        assert (answer.status, json.loads(answer.body)["reason"]) == (504, "attempt_timeout")
     eventually(lambda: proxy.pool()["connections"] == 0)
     release.set()
