@@ -11,6 +11,7 @@ the `reason` label of `sidecar_answers_total` and the `reason` field of the acce
 
 from __future__ import annotations
 
+import errno
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -125,6 +126,9 @@ REASONS: Final[tuple[Reason, ...]] = (
     BAD_RESPONSE,
     INTERNAL,
 )
+
+# What a machine says that has nothing left for another connection: no word about who was to be at its other end.
+SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 # The label of an answer that was the upstream's own.
 UPSTREAM: Final = "upstream"

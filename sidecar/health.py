@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from sidecar.address import UpstreamAddress, without_secrets
-from sidecar.errors import CONNECT_FAILED, CONNECT_TIMEOUT
+from sidecar.errors import CONNECT_FAILED, CONNECT_TIMEOUT, SHORTAGES
 from sidecar.exchange import Outcome
 
 _UNREACHABLE: Final = (CONNECT_FAILED, CONNECT_TIMEOUT)
@@ -142,6 +142,8 @@ class Prober:
         except TimeoutError:
             ok, detail = False, f"no answer within {self._timeout:g} s"
         except OSError as error:
+            if error.errno in SHORTAGES:
+                return  # nobody was asked
             ok, detail = False, f"cannot connect: {_why(error)}"
         self._health.probed(ok, detail, self._clock())
 
@@ -175,6 +177,8 @@ class Prober:
             ):
                 return 200 <= answer.status < 400, f"GET {self._shown} answered {answer.status}"
         except aiohttp.ClientConnectorError as error:
+            if error.os_error.errno in SHORTAGES:
+                raise error.os_error from None
             return False, f"cannot connect: {_why(error.os_error)}"
         except aiohttp.ClientError as error:
             # That error quotes the answer, and the whole URL.

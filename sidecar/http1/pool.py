@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Protocol
 
 from sidecar.address import UpstreamAddress
-from sidecar.errors import CONNECT_FAILED, CONNECT_TIMEOUT, OVERLOADED, QUEUE_TIMEOUT, SidecarError
+from sidecar.errors import CONNECT_FAILED, CONNECT_TIMEOUT, OVERLOADED, QUEUE_TIMEOUT, SHORTAGES, SidecarError
 from sidecar.http1.client import UpstreamConnection
 from sidecar.http1.heads import HeadReader
 from sidecar.http1.idle import IdleLimit
@@ -159,6 +159,8 @@ class Pool:
             try:
                 return await self._dial()
             except SidecarError as error:
+                if error.reason is OVERLOADED:
+                    raise
                 now = monotonic()
                 self.idle_limit.connect_failed(now)
                 starting = not self.answered_once and error.reason is CONNECT_FAILED
@@ -187,6 +189,9 @@ class Pool:
         except OSError as error:
             # asyncio's own text names functions; the kernel's is what people know.
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            if error.errno in SHORTAGES:
+                detail = f"this machine has nothing left for a connection to the upstream: {why}"
+                raise SidecarError(OVERLOADED, detail, retry_after=1) from None
             raise SidecarError(CONNECT_FAILED, f"cannot connect to {address}: {why}") from None
         if not connection.usable(surely=True):
             connection.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -171,6 +173,24 @@ async def test_a_refused_connection_is_down(path: str) -> None:
 
     assert not health.up
     assert health.last_error == "cannot connect: Connection refused"
+
+
+@pytest.mark.parametrize("path", ["", "/healthz"])
+async def test_a_machine_without_descriptors_says_nothing_of_the_upstream(path: str) -> None:
+    """The probe could not ask, so the upstream stays what it was."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with tcp(saying(b"HTTP/1.1 204 No Content")) as address:
+        health = UpstreamHealth(0.0)
+        prober = Prober(health, address, interval=1.0, timeout=1.0, path=path)
+        await prober.probe()
+        with open(os.devnull) as last:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno(), hard))
+            try:
+                await prober.probe()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+        assert (health.up, health.last_error) == (True, "")
 
 
 @pytest.mark.parametrize("path", ["", "/healthz"])
