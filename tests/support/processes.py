@@ -212,14 +212,16 @@ class Proxy:
             self.err.join()
 
 
-def spawn(*arguments: str, **env: str) -> subprocess.Popen[bytes]:
+def spawn(
+    *arguments: str, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE, **env: str
+) -> subprocess.Popen[bytes]:
     """A `python -m sidecar`, without settings in its environment but these."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
     return subprocess.Popen(
         [sys.executable, "-m", "sidecar", *arguments],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         cwd=ROOT,
         env=clean | env,
     )

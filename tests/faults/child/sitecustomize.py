@@ -1,0 +1,70 @@
+"""Loaded by the proxy's interpreter before anything else, where a test puts this folder on PYTHONPATH.
+
+Bends two things of the world, each by a file that the test rewrites at any time:
+
+    FAULTS_CLOCK   seconds by which the wall clock is wrong; the monotonic clock is left alone
+    FAULTS_NAMES   lines `name address`: what names mean. A name that is not there is not known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+
+def _bend_clock(file: Path) -> None:
+    real, real_ns = time.time, time.time_ns
+
+    def wrong_by() -> float:
+        return float(file.read_text())
+
+    class Datetime(datetime.datetime):
+        """With a wrong clock."""
+
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Datetime:
+            return cls.fromtimestamp(time.time(), tz)
+
+        @classmethod
+        def utcnow(cls) -> Datetime:
+            return cls.now(datetime.UTC).replace(tzinfo=None)
+
+    time.time = lambda: real() + wrong_by()
+    time.time_ns = lambda: real_ns() + int(wrong_by() * 1e9)
+    datetime.datetime = Datetime  # type: ignore[misc]
+
+
+def _bend_names(file: Path) -> None:
+    import uvloop
+
+    def meaning(host: str | None) -> str | None:
+        if host is None or host[0].isdigit():
+            return host
+        table = dict(line.split() for line in file.read_text().splitlines())
+        if host not in table:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return table[host]
+
+    # Names are resolved in C, out of Python's reach: so one step before.
+    class Loop(uvloop.Loop):
+        """With names of its own."""
+
+        async def getaddrinfo(self, host: Any, *args: Any, **more: Any) -> Any:
+            return await super().getaddrinfo(meaning(host), *args, **more)
+
+        async def create_connection(self, factory: Any, host: Any = None, *args: Any, **more: Any) -> Any:
+            return await super().create_connection(factory, meaning(host), *args, **more)
+
+    uvloop.new_event_loop = Loop
+    assert issubclass(Loop, asyncio.AbstractEventLoop)
+
+
+if "FAULTS_CLOCK" in os.environ:
+    _bend_clock(Path(os.environ["FAULTS_CLOCK"]))
+if "FAULTS_NAMES" in os.environ:
+    _bend_names(Path(os.environ["FAULTS_NAMES"]))
