@@ -20,6 +20,7 @@ from sidecar.cli.commands import COMMANDS
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line (default: this process's) and return its exit code; usage errors raise SystemExit(2)."""
+    _open_standard_files()
     arguments = sys.argv[1:] if argv is None else argv
     name = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     if name and name not in COMMANDS:
@@ -36,6 +37,18 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _open_standard_files() -> None:
+    """Let what was closed of stdin, stdout and stderr lead nowhere, instead of into the first socket that is opened."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    # Python has none where there was no descriptor, whatever its type says.
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _unknown(name: str) -> int:

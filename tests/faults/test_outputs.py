@@ -53,14 +53,15 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def running(url: str, stdout: int, stderr: int, *flags: str) -> Iterator[Running]:
-    """A proxy with these for its output."""
+def running(url: str, stdout: int, stderr: int, closing: str = "") -> Iterator[Running]:
+    """A proxy with these for its output. `closing` is what a shell is to close first: `>&-`."""
     with TemporaryDirectory(prefix="out") as folder:
         address, admin = f"{folder}/s", f"{folder}/a"
         process = spawn(
-            *("--upstream", url, "--listen", f"unix:{address}", "--admin", f"unix:{admin}", *flags),
+            *("--upstream", url, "--listen", f"unix:{address}", "--admin", f"unix:{admin}"),
             stdout=stdout,
             stderr=stderr,
+            within=("sh", "-c", f'exec "$@" {closing}', "sh") if closing else (),
         )
         try:
             running = Running(process, address, admin)
@@ -188,4 +189,12 @@ def test_outputs_that_nobody_reads_hold_up_no_exit(go: GoService, pipe: Pipe) ->
     """Both outputs blocked, with lines waiting, the drain and the exit take no longer than they have to."""
     with running(go.url, pipe.into, pipe.into) as proxy:
         serve(proxy, 200)
+        assert proxy.leave() < 10
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_outputs_that_are_closed(go: GoService, full: int, closing: str) -> None:
+    """Started without stdout or stderr it serves all the same, and no connection is ever given a log line."""
+    with running(go.url, full, full, closing) as proxy:
+        serve(proxy, 100)
         assert proxy.leave() < 10

@@ -213,12 +213,16 @@ class Proxy:
 
 
 def spawn(
-    *arguments: str, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE, **env: str
+    *arguments: str,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    within: tuple[str, ...] = (),
+    **env: str,
 ) -> subprocess.Popen[bytes]:
-    """A `python -m sidecar`, without settings in its environment but these."""
+    """A `python -m sidecar`, without settings in its environment but these. `within` runs it, as `nice` would."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "sidecar", *arguments],
+        [*within, sys.executable, "-m", "sidecar", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
