@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from socket import gaierror
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -142,7 +143,7 @@ class Prober:
         except TimeoutError:
             ok, detail = False, f"no answer within {self._timeout:g} s"
         except OSError as error:
-            if error.errno in SHORTAGES:
+            if error.errno in SHORTAGES or (isinstance(error, gaierror) and self._health.up):
                 return  # nobody was asked
             ok, detail = False, f"cannot connect: {_why(error)}"
         self._health.probed(ok, detail, self._clock())
@@ -177,9 +178,7 @@ class Prober:
             ):
                 return 200 <= answer.status < 400, f"GET {self._shown} answered {answer.status}"
         except aiohttp.ClientConnectorError as error:
-            if error.os_error.errno in SHORTAGES:
-                raise error.os_error from None
-            return False, f"cannot connect: {_why(error.os_error)}"
+            raise error.os_error from None
         except aiohttp.ClientError as error:
             # That error quotes the answer, and the whole URL.
             foreign = isinstance(error, aiohttp.ClientResponseError)

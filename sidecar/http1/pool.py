@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from socket import gaierror
 from time import monotonic
 from typing import Protocol
 
@@ -170,16 +171,12 @@ class Pool:
             await asyncio.sleep(_STARTUP_RETRY)
 
     async def _dial(self) -> UpstreamConnection:
-        loop = asyncio.get_running_loop()
         address = self._address
         timeout = self._settings.timeouts.connect
         connection = UpstreamConnection(self, self._reader, self._settings.http.max_header_bytes, self._buffers)
         try:
             async with asyncio.timeout(timeout):
-                if address.unix:
-                    await loop.create_unix_connection(lambda: connection, address.path)
-                else:
-                    await loop.create_connection(lambda: connection, address.host, address.port)
+                await self._reach(connection)
         except asyncio.CancelledError:
             # It may have been made in the same moment.
             connection.close()
@@ -188,7 +185,7 @@ class Pool:
             raise SidecarError(CONNECT_TIMEOUT, f"{address} did not accept a connection in {timeout:g} s") from None
         except OSError as error:
             # asyncio's own text names functions; the kernel's is what people know.
-            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             if error.errno in SHORTAGES:
                 detail = f"this machine has nothing left for a connection to the upstream: {why}"
                 raise SidecarError(OVERLOADED, detail, retry_after=1) from None
@@ -198,6 +195,24 @@ class Pool:
             raise SidecarError(CONNECT_FAILED, f"{address} closed the new connection at once")
         self._all.add(connection)
         return connection
+
+    async def _reach(self, connection: UpstreamConnection) -> None:
+        """Connect it; where the name cannot be resolved, to what it meant last: that has not moved the upstream."""
+        loop, address = asyncio.get_running_loop(), self._address
+        if address.unix:
+            await loop.create_unix_connection(lambda: connection, address.path)
+            return
+        try:
+            await loop.create_connection(lambda: connection, address.host, address.port)
+        except gaierror as error:
+            failure: OSError = error
+            for known in sorted(self._addresses or ()):
+                try:
+                    await loop.create_connection(lambda: connection, known, address.port)
+                    return
+                except OSError as refused:
+                    failure = refused
+            raise failure from None
 
     def released(self, connection: UpstreamConnection) -> None:
         """See Owner."""
