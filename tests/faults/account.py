@@ -46,7 +46,8 @@ class Account:
     def comes_to(self, answers: dict[str, int], attempts: dict[str, int]) -> None:
         """These are counted, and no others, once nothing is in flight any more."""
         eventually(lambda: self._proxy.status()["in_flight"] == 0, "the end of all requests")
-        assert (self.answers, self.attempts) == (answers, attempts)
+        found = self.answers, self.attempts
+        assert found == (answers, attempts), f"counted {found}"
 
     def line(self, request_id: str) -> tuple[int, str, int]:
         """What the access log says of a request: status, reason, attempts."""

@@ -119,7 +119,8 @@ class Hop:
 
     def _call(self, function: Callable[[], object]) -> None:
         done = threading.Event()
-        self._loop.call_soon_threadsafe(lambda: (function(), done.set()))
+        self._loop.call_soon_threadsafe(function)
+        self._loop.call_soon_threadsafe(done.set)
         assert done.wait(PATIENCE)
 
     def __enter__(self) -> Self:

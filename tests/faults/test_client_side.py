@@ -1,4 +1,4 @@
-"""Faults between the client and the proxy: what the upstream sees of it, what is counted, and that it is over afterwards.
+"""Faults between the client and the proxy: what the upstream sees of it, what is counted, and that it is over then.
 
 Half a request reaches no handler as a whole one, and a client that was cut off takes its upstream request with it.
 """
@@ -120,7 +120,9 @@ def test_garbage_between_chunks(place: Place) -> None:
     place.hop.arm(Fault(Act.INJECT, "up", after=HALF, data=b"\x00\xff\r\n" * 3000))
     with place.client() as client:
         client.ask("/upload", "POST", ["Transfer-Encoding: chunked", f"X-Request-ID: {request}"])
-        client.send(b"".join(chunk(pattern(10_000)) for _ in range(30)))
+        client.send(chunk(pattern(10_000)))
+        place.go.running(request)
+        client.send(b"".join(chunk(pattern(10_000)) for _ in range(29)))
         answer = client.read("POST")
         assert (answer.status, answer["X-Sidecar-Reason"]) == (400, "bad_request")
     account.comes_to({"bad_request": 1}, {"bad_request": 1})

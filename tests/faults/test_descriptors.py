@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.account import Account
-from tests.support.client import Client, CutError
+from tests.support.client import Client, CutError, connect
 from tests.support.processes import Proxy
 from tests.support.upstream import Upstream
 from tests.support.waiting import eventually
@@ -39,7 +38,7 @@ def exhausted(proxy: Proxy) -> Iterator[None]:
     resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (limit, hard))
     with ExitStack() as crowd:
         for _ in range(2 * room):
-            crowd.enter_context(socket.create_connection(proxy.address, 20))
+            crowd.enter_context(connect(proxy.address))
         eventually(lambda: descriptors(proxy) >= limit - 1, "the last descriptor to be taken")
         yield
     # Those of the crowd come free; the limit stays.
@@ -69,7 +68,7 @@ def test_without_descriptors(proxy: Proxy, upstream: Upstream) -> None:
             used = cpu(proxy)
             # One descriptor may be free, for who comes first: this takes it.
             for _ in range(3):
-                more.enter_context(socket.create_connection(proxy.address, 20))
+                more.enter_context(connect(proxy.address))
             told = ask(client, 20)
             assert set(told) <= {(200, None), (503, "overloaded")}
             assert (503, "overloaded") in told, "there was a descriptor left"

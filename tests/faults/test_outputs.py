@@ -18,7 +18,7 @@ import pytest
 
 from sidecar.telemetry.outlet import LIMIT
 from tests.support.client import Client
-from tests.support.processes import GoService, spawn
+from tests.support.processes import GoService, launch
 from tests.support.waiting import PATIENCE, eventually
 
 # As long as paths are logged: each request leaves a line of some 2.3 KB, and that many are more than the queue holds.
@@ -57,8 +57,9 @@ def running(url: str, stdout: int, stderr: int, closing: str = "") -> Iterator[R
     """A proxy with these for its output. `closing` is what a shell is to close first: `>&-`."""
     with TemporaryDirectory(prefix="out") as folder:
         address, admin = f"{folder}/s", f"{folder}/a"
-        process = spawn(
-            *("--upstream", url, "--listen", f"unix:{address}", "--admin", f"unix:{admin}"),
+        process = launch(
+            ["--upstream", url, "--listen", f"unix:{address}", "--admin", f"unix:{admin}"],
+            {},
             stdout=stdout,
             stderr=stderr,
             within=("sh", "-c", f'exec "$@" {closing}', "sh") if closing else (),

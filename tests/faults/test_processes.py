@@ -1,4 +1,4 @@
-"""The upstream's process killed, stopped, started anew, and its socket's file replaced; the proxy is never restarted."""
+"""The upstream's process killed, stopped, started anew, its socket's file replaced; the proxy is never restarted."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ def test_killed_in_the_middle(service: Service) -> None:
             service.start()
             assert next_client.get("/bytes/100000").body == pattern(100_000)
         assert account.line(request) == (200, "connection_lost", 1)
-        account.comes_to(
-            {"connection_lost": 1, "connect_failed": 3, "upstream": 1}, {"2xx": 2, "connect_failed": 3}
-        )
+        account.comes_to({"connection_lost": 1, "connect_failed": 3, "upstream": 1}, {"2xx": 2, "connect_failed": 3})
         assert proxy.page("/readyz")[0] == 200
 
 
@@ -106,7 +104,7 @@ def test_stopped_and_continued(service: Service) -> None:
 
 
 def test_a_socket_file_that_is_replaced() -> None:
-    """Without its file a socket cannot be connected to; what is connected serves on, and another file leads elsewhere."""
+    """Without its file a socket takes no more connections; those that it has are served, and a new file is used."""
     with ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="go"))
         path = Path(folder) / "s"

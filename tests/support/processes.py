@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import IO, Any, Self
@@ -212,14 +213,20 @@ class Proxy:
             self.err.join()
 
 
-def spawn(
-    *arguments: str,
+def spawn(*arguments: str, **env: str) -> subprocess.Popen[bytes]:
+    """A `python -m sidecar`, without settings in its environment but these, whose output the test reads."""
+    return launch(arguments, env)
+
+
+def launch(
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    *,
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
-    within: tuple[str, ...] = (),
-    **env: str,
+    within: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
-    """A `python -m sidecar`, without settings in its environment but these. `within` runs it, as `nice` would."""
+    """The same with its output elsewhere. `within` is a command that runs it, as `nice` would."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
     return subprocess.Popen(
         [*within, sys.executable, "-m", "sidecar", *arguments],
@@ -227,7 +234,7 @@ def spawn(
         stdout=stdout,
         stderr=stderr,
         cwd=ROOT,
-        env=clean | env,
+        env={**clean, **env},
     )
 
 

@@ -183,12 +183,13 @@ async def test_a_machine_without_descriptors_says_nothing_of_the_upstream(path: 
         health = UpstreamHealth(0.0)
         prober = Prober(health, address, interval=1.0, timeout=1.0, path=path)
         await prober.probe()
-        with open(os.devnull) as last:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno(), hard))
-            try:
-                await prober.probe()
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        lowest = os.dup(0)  # the lowest number that is free
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            await prober.probe()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
         assert (health.up, health.last_error) == (True, "")
 

@@ -57,7 +57,9 @@ def _bend_names(file: Path) -> None:
         async def getaddrinfo(self, host: Any, *args: Any, **more: Any) -> Any:
             return await super().getaddrinfo(meaning(host), *args, **more)
 
-        async def create_connection(self, factory: Any, host: Any = None, *args: Any, **more: Any) -> Any:
+        async def create_connection(  # type: ignore[override]  # all its overloads in one
+            self, factory: Any, host: Any = None, *args: Any, **more: Any
+        ) -> Any:
             return await super().create_connection(factory, meaning(host), *args, **more)
 
     uvloop.new_event_loop = Loop
