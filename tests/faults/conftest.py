@@ -1,4 +1,7 @@
-"""What the faults befall: the Go service, upstreams on cue, and proxies in front of them."""
+"""What the faults befall: the Go service, upstreams on cue, and proxies in front of them.
+
+Redis killed, stopped and away at the start is in `tests/wire/test_policy_rate.py` and `tests/throttle/test_shared.py`.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,9 @@ def ask(client: Client, times: int) -> list[tuple[int, str | None]]:
     return [(answer.status, answer.get("X-Sidecar-Reason")) for answer in answers]
 
 
+@pytest.mark.skipif(
+    find_spec("uvloop") is None, reason="asyncio's own loop tries to accept 4096 times in a row, each with a traceback"
+)
 def test_without_descriptors(proxy: Proxy, upstream: Upstream) -> None:
     """Open connections are served or told that the machine is full; the upstream is not taken for dead for that."""
     with proxy.client() as client:
