@@ -255,13 +255,13 @@ def test_an_answer_that_stands_still(start: Start, go: GoService) -> None:
 def test_an_upload_that_is_not_read(start: Start, go: GoService) -> None:
     """An upstream that stops taking an upload fails it, and is named as the one that did."""
     with Hop(go.address) as hop:
-        proxy = start(*PLAIN, url=hop.url, SIDECAR_TIMEOUTS__STREAM_IDLE="500ms")
+        proxy = start(*PLAIN, url=hop.url, SIDECAR_TIMEOUTS__STREAM_IDLE="1s")
         account = Account(proxy)
         request = new_id()
         hop.arm(Fault(Act.STALL, "up", after=HALF))
         with proxy.client() as client:
             client.ask("/upload", "POST", [f"Content-Length: {1 << 30}", f"X-Request-ID: {request}"])
-            client.fill()
+            client.send_until_answered()
             answer = client.read("POST")
         told(answer, 504, "attempt_timeout")
         account.comes_to({"attempt_timeout": 1}, {"attempt_timeout": 1})
