@@ -83,6 +83,12 @@ def test_killed_with_a_circuit_that_opens(service: Service) -> None:
         assert [client.get("/hello").status for _ in range(5)] == [200] * 5
 
 
+def stands_still(pid: int) -> bool:
+    """Whether every thread of a process has been stopped; a signal takes its time."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+
+
 def test_stopped_and_continued(service: Service) -> None:
     """A process that stands still ends requests by their deadline; afterwards nobody is given a late answer."""
     with Proxy(service.go.url, *PLAIN, SIDECAR_HEALTH__INTERVAL="1h") as proxy, proxy.client() as client:
@@ -90,6 +96,7 @@ def test_stopped_and_continued(service: Service) -> None:
         account = Account(proxy)
         os.kill(service.go.process.pid, signal.SIGSTOP)
         try:
+            eventually(lambda: stands_still(service.go.process.pid), "it to stand still")
             for _ in range(3):
                 answer = client.get("/items/late", "x-request-timeout-ms: 200")
                 assert (answer.status, answer["X-Sidecar-Reason"]) == (504, "deadline_exceeded")

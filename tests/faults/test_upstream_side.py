@@ -153,7 +153,9 @@ def test_lost_in_the_middle(place: Place, target: str, act: Act) -> None:
     with place.proxy.client() as client:
         answer = cut(client, target, f"X-Request-ID: {request}")
     assert answer.status == 200
-    assert 0 < len(answer.body) <= half
+    # A reset may overtake what was sent before it.
+    assert len(answer.body) <= half
+    assert answer.body or act is Act.RESET
     assert whole.startswith(answer.body)
     account.comes_to({"connection_lost": 1}, {"2xx": 1})
     assert account.line(request) == (200, "connection_lost", 1)

@@ -83,7 +83,7 @@ def test_sigterm_right_after_the_start(upstream: Upstream) -> None:
 def test_a_slow_request_is_finished(start: Start, go: GoService) -> None:
     """A request in flight at SIGTERM is answered, told that it was the last, and the proxy then leaves at once."""
     proxy = start(url=go.url)
-    assert proxy.status()["in_flight"] == 0  # its admin port is up: on a busy machine that takes longer than the request
+    assert proxy.status()["in_flight"] == 0  # the admin port is up: that may take longer than the request
     with proxy.client() as client:
         client.ask("/sleep/800ms")
         eventually(lambda: proxy.status()["in_flight"] == 1)
