@@ -116,6 +116,8 @@ class ChunkScanner:
             if (found if found >= 0 else len(data) - 3) - position > _MOST_TRAILERS:
                 raise ChunkError(f"trailers of more than {_MOST_TRAILERS} bytes")
             if found < 0:
+                if data.count(b"\n", position) != data.count(b"\r\n", position):
+                    raise ChunkError("malformed trailers")  # never to be whole: not waited for
                 self._held = data[position:]
                 return
             end = found + 2

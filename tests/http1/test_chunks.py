@@ -55,6 +55,7 @@ MALFORMED = {
     "folded trailer": b"0\r\nX: a\r\n b\r\n\r\n",
     "bare line feed in a trailer": b"0\r\nX: a\nY: b\r\n\r\n",
     "bare carriage return in a trailer": b"0\r\nX: a\rY: b\r\n\r\n",
+    "bare line feed for the empty line": b"0\r\n\n",
     "zero byte in a trailer": b"0\r\nX: a\x00\r\n\r\n",
     "size line without an end": b"5;" + b"a" * 1000,
     "size line of a thousand bytes": b"5;" + b"a" * 1000 + b"\r\nhello\r\n0\r\n\r\n",
