@@ -109,6 +109,8 @@ class HeadReader:
         """Read a request head that ends with its empty line. Raises HeadError."""
         self._check(head, httptools.HttpRequestParser(self))
         line = _REQUEST_LINE.match(head)
+        if line is None and head.startswith(b"\r\n"):
+            line = _REQUEST_LINE.match(head, 2)  # RFC 9112 section 2.2: one empty line in front is read past
         if line is None:
             raise HeadError("the request line is not METHOD TARGET HTTP/1.1 (or 1.0)")
         method, target, other, version = line.groups()

@@ -15,6 +15,7 @@ GET = b"GET / HTTP/1.1"
     ("first", "method", "target", "minor"),
     [
         (b"GET / HTTP/1.1", "GET", b"/", 1),
+        (b"\r\nGET / HTTP/1.1", "GET", b"/", 1),
         (b"GET /a?b=c%20&d HTTP/1.1", "GET", b"/a?b=c%20&d", 1),
         (b"POST //a/../b;c HTTP/1.0", "POST", b"//a/../b;c", 0),
         (b"OPTIONS * HTTP/1.1", "OPTIONS", b"*", 1),
@@ -46,7 +47,8 @@ def test_request_lines_that_are_believed(first: bytes, method: str, target: byte
         b"GET /  HTTP/1.1",
         b"GET / HTTP/1.1 ",
         b" GET / HTTP/1.1",
-        b"\r\nGET / HTTP/1.1",
+        b"\r\n\r\nGET / HTTP/1.1",
+        b"\n\nGET / HTTP/1.1",
         b"GET\t/ HTTP/1.1",
         b"GET /a b HTTP/1.1",
         b"GET / HTTP/0.9",
