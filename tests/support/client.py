@@ -19,7 +19,7 @@ from tests.support.waiting import PATIENCE
 Address = tuple[str, int] | str
 Fields = list[tuple[str, str]]
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-9][0-9]{2}) ([\t -~\x80-\xff]*)\r\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2}) ([\t -~\x80-\xff]*)\r\n")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t -~\x80-\xff]*?)[ \t]*\r\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(;[\t -~]*)?\r\n")
 
@@ -91,9 +91,10 @@ class CutError(Exception):
 
 
 class Client:
-    """One connection. `buffer` holds what has come and was not read yet."""
+    """One connection. `buffer` holds what has come and was not read yet; `versions` are those of HTTP/1 to expect."""
 
-    def __init__(self, address: Address, timeout: float = PATIENCE) -> None:
+    def __init__(self, address: Address, timeout: float = PATIENCE, *, versions: bytes = b"1") -> None:
+        self.versions = versions
         self.sock = connect(address, timeout)
         self.buffer = b""
         if not isinstance(address, str):
@@ -161,7 +162,8 @@ class Client:
         head += b"\r\n"
         line = _STATUS_LINE.match(head)
         assert line, f"malformed status line: {head!r}"
-        answer = Answer(int(line[1]), line[2].decode("latin-1"), head, [])
+        assert line[1] in self.versions, f"another version than expected: {head!r}"
+        answer = Answer(int(line[2]), line[3].decode("latin-1"), head, [])
         answer.fields = _fields(head[line.end() :])
         return answer
 
@@ -269,6 +271,17 @@ class Client:
         except CutError as cut:
             if cut.how != "end":
                 raise
+
+    def wait_for(self, mark: bytes) -> None:
+        """Wait until `mark` has come; it is left unread, as all that came with it."""
+        while mark not in self.buffer:
+            self._more()
+
+    def read_rest(self) -> bytes:
+        """All that comes up to the end."""
+        pieces: list[bytes] = []
+        self._to_the_close(Answer(0, "", b"", []), pieces.append)
+        return b"".join(pieces)
 
     def take(self, size: int) -> bytes:
         """Exactly so many bytes, whatever they are."""

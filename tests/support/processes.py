@@ -55,7 +55,10 @@ class Lines:
 
 
 class Proxy:
-    """A running `python -m sidecar`. `flags` as on the command line, settings of the environment as `env`."""
+    """A running `python -m sidecar`. `flags` as on the command line, settings of the environment as `env`.
+
+    `root` is the directory that has the package.
+    """
 
     def __init__(
         self,
@@ -63,10 +66,11 @@ class Proxy:
         *flags: str,
         listen: str = "127.0.0.1:0",
         admin: str = "127.0.0.1:0",
+        root: Path | str = ROOT,
         **env: str,
     ) -> None:
         self._signalled = False
-        self.process = spawn("--upstream", upstream, "--listen", listen, "--admin", admin, *flags, **env)
+        self.process = spawn("--upstream", upstream, "--listen", listen, "--admin", admin, *flags, root=root, **env)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.out = Lines(self.process.stdout)
@@ -74,10 +78,7 @@ class Proxy:
         try:
             started = self.wait_event("started")
         except BaseException:
-            self.process.kill()
-            self.process.wait()
-            self.out.join()
-            self.err.join()
+            self.kill()
             raise
         self.address = parse(str(started["listen"]))
         self.admin = parse(str(started["admin"]))
@@ -207,15 +208,19 @@ class Proxy:
         if kind is None:
             self.stop()
         else:
-            self.process.kill()
-            self.process.wait()
-            self.out.join()
-            self.err.join()
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once, whatever it has said."""
+        self.process.kill()
+        self.process.wait()
+        self.out.join()
+        self.err.join()
 
 
-def spawn(*arguments: str, **env: str) -> subprocess.Popen[bytes]:
+def spawn(*arguments: str, root: Path | str = ROOT, **env: str) -> subprocess.Popen[bytes]:
     """A `python -m sidecar`, without settings in its environment but these, whose output the test reads."""
-    return launch(arguments, env)
+    return launch(arguments, env, root=root)
 
 
 def launch(
@@ -225,15 +230,16 @@ def launch(
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
     within: Sequence[str] = (),
+    root: Path | str = ROOT,
 ) -> subprocess.Popen[bytes]:
-    """The same with its output elsewhere. `within` is a command that runs it, as `nice` would."""
+    """The same with its output elsewhere. `within` is a command that runs it, as `nice` would; `root` is where the package lies."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
     return subprocess.Popen(
         [*within, sys.executable, "-m", "sidecar", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
-        cwd=ROOT,
+        cwd=root,
         env={**clean, **env},
     )
 
@@ -258,7 +264,7 @@ class GoService:
     """The example service, running. `listen` is host:port or unix:/path."""
 
     def __init__(self, listen: str = "127.0.0.1:0", *flags: str) -> None:
-        binary = _builder().build()
+        binary = go_builder().build()
         self.process = subprocess.Popen(
             [binary, "-listen", listen, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -317,7 +323,7 @@ class GoService:
         self.stop()
 
 
-def _builder() -> ModuleType:
+def go_builder() -> ModuleType:
     path = ROOT / "examples" / "go" / "gobuild.py"
     spec = importlib.util.spec_from_file_location("gobuild", path)
     assert spec is not None

@@ -234,6 +234,13 @@ class Upstream:
         """The connections that something came on: all but the probes."""
         return [peer for peer in self.peers if peer.received]
 
+    def forget(self) -> None:
+        """Begin with nothing seen. Its connections stay: what a script broke is broken already."""
+        self.peers[:] = [peer for peer in self.peers if not peer.closed]
+        for peer in self.peers:
+            peer.received.clear()
+        self.seen.clear()
+
     def _accept(self) -> None:
         while not self._closing:
             try:

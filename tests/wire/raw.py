@@ -20,11 +20,8 @@ class Raw(NamedTuple):
         return self.proxy.client()
 
     def forget(self) -> None:
-        """Let the upstream begin with nothing seen. Its connections stay: what a script broke is broken already."""
-        self.upstream.peers[:] = [peer for peer in self.upstream.peers if not peer.closed]
-        for peer in self.upstream.peers:
-            peer.received.clear()
-        self.upstream.seen.clear()
+        """Let the upstream begin with nothing seen."""
+        self.upstream.forget()
 
     @property
     def seen(self) -> list[Seen]:

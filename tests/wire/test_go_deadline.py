@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.support.client import Client
-from tests.support.processes import ROOT, GoService, Proxy, _builder
+from tests.support.processes import ROOT, GoService, Proxy, go_builder
 from tests.support.waiting import eventually
 
 # Compiling net/http for the first time takes most of a minute on a slow machine.
@@ -18,7 +18,7 @@ LONGEST = 300
 @pytest.mark.parametrize("command", ["vet", "test"])
 def test_go_finds_no_fault(command: str) -> None:
     """`go vet` and `go test` pass for the example service and its packages, without any module from elsewhere."""
-    builder = _builder()
+    builder = go_builder()
     done = subprocess.run(
         [*builder.go_command(), command, "./..."],
         cwd=ROOT / "examples" / "go",

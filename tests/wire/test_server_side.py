@@ -90,15 +90,6 @@ def test_requests_may_arrive_byte_by_byte(client: Client) -> None:
     assert client.get("/hello").status == 200
 
 
-def test_empty_lines_before_a_request_are_skipped(raw: Raw) -> None:
-    """One empty line before a request line is read past or refused, but never passed on (RFC 9112 section 2.2)."""
-    with raw.client() as client:
-        assert client.post("/", b"x").status == 200
-        client.send(b"\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert client.read().status in (200, 400)
-    assert all(seen.head.startswith((b"GET", b"POST")) for seen in raw.seen)
-
-
 # ── 100-continue and other interim answers
 
 
