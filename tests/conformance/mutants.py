@@ -66,10 +66,9 @@ def failing(rules: Sequence[Rule], cases: Sequence[Case]) -> Iterator[str]:
                     bad = True  # it has died of it
                 if bad:
                     yield case.id
-                    upstream.faults.clear()
         finally:
             proxy.kill()
-            upstream.faults.clear()
+            upstream.faults.clear()  # the mutant's, and its case has told of them
 
 
 def is_missed(rule: Rule) -> bool:

@@ -63,6 +63,7 @@ class Stage:
         """Play `case`; both sides send `pieces` bytes at a time, or (0) each step at once."""
         upstream = self._upstream
         upstream.forget()
+        before = len(upstream.faults)
         self._whole, self._sentinels = [], []
         self._answers = list(case.answers)
         self._client_done, self._gone = Event(), Event()
@@ -83,7 +84,7 @@ class Stage:
                 self._client_done.set()
         self._second_sentinel(address, faults)
         kept = self._kept()
-        faults += [f"the upstream could not read: {fault}" for fault in upstream.faults]
+        faults += [f"the upstream could not read: {fault}" for fault in upstream.faults[before:]]
         seen = [seen for seen in self._whole if seen not in self._sentinels]
         return Observed(answers, cut, end, seen, self._rest(seen), kept, faults, pieces > 0)
 
@@ -116,9 +117,8 @@ class Stage:
         """Read the answers, then the sentinel's; returns how that ended."""
         if client.sock.fileno() < 0:
             return "end", None
-        methods = iter(case.methods)
         try:
-            for method in methods:
+            for method in case.methods:
                 answers.append(client.read(method))
                 if answers[-1].status == 101:
                     answers[-1].body = client.read_rest()
@@ -133,7 +133,7 @@ class Stage:
                 answers.append(answer)
             return "open", None
         except CutError as cut:
-            return (cut.how, cut if cut.answer is not None or client.buffer else None)
+            return cut.how, cut if cut.answer is not None or client.buffer else None
 
     def _ask_sentinel(self, client: Client) -> None:
         try:
