@@ -11,6 +11,7 @@ import pytest
 
 from sidecar.settings.flags import FLAGS
 from sidecar.settings.knobs import knobs
+from tests.conformance.table import CASES
 from tests.support.processes import ROOT
 
 TEXT: Final = (ROOT / "docs" / "SECURITY.md").read_text(encoding="utf-8")
@@ -36,6 +37,15 @@ def test_each_test_that_is_named_is_there(file: str, name: str) -> None:
 
     assert name in names
     assert name.startswith("test_")
+
+
+def test_each_class_of_cases_that_is_named_is_there() -> None:
+    """`te-cl/*` are the cases of that class in the table of conformance."""
+    classes = {case.id.partition("/")[0] for case in CASES}
+    named = set(re.findall(r"`([a-z][a-z0-9.-]*)/\*`", TEXT))
+
+    assert named
+    assert named <= classes
 
 
 def test_each_duty_of_the_sidecar_is_held_by_a_test() -> None:
