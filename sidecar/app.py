@@ -22,6 +22,7 @@ from sidecar import __version__
 from sidecar.address import ListenAddress, parse_listen, parse_upstream
 from sidecar.admin.plane import ReloadResult
 from sidecar.banner import banner, started_fields
+from sidecar.descriptors import raised
 from sidecar.drain import Drain
 from sidecar.health import Change, Prober, UpstreamHealth
 from sidecar.http1.idle import IdleLimit
@@ -39,6 +40,7 @@ from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.outlet import Outlet
 from sidecar.telemetry.recent import Recent
 from sidecar.telemetry.recorder import Recorder
+from sidecar.telemetry.refusals import Refusals
 from sidecar.ways import Ways
 
 
@@ -49,11 +51,11 @@ def run(loaded: Loaded, source: Source) -> int:
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_main(loaded, source))
+        return runner.run(_main(loaded, source, raised()))
 
 
-async def _main(loaded: Loaded, source: Source) -> int:
-    return await App(loaded, source).run()
+async def _main(loaded: Loaded, source: Source, descriptors: int) -> int:
+    return await App(loaded, source, descriptors).run()
 
 
 def loop_factory() -> Any:
@@ -68,7 +70,7 @@ def loop_factory() -> Any:
 class App:
     """One sidecar. Implements `admin.plane.Plane`."""
 
-    def __init__(self, loaded: Loaded, source: Source | None = None) -> None:
+    def __init__(self, loaded: Loaded, source: Source | None = None, descriptors: int = 0) -> None:
         settings = loaded.settings
         self._source = source  # None where settings cannot be read again
         self._loaded = loaded
@@ -92,7 +94,9 @@ class App:
             draining=lambda: self.draining,
             spawn=self._spawn,
         )
-        self._server = Http1Server(settings, self._ways.build(settings))
+        self._server = Http1Server(
+            settings, self._ways.build(settings), Refusals(self.metrics, self._log).refused, descriptors
+        )
         self._drain = Drain(self._server, settings.drain, self._close_listener)
         self._name = (address.host, address.port) if not address.unix and is_name(address.host) else None
         self._prober = Prober(
@@ -310,6 +314,7 @@ class App:
             },
             "in_flight": self._server.in_flight,
             "connections": self._server.open,
+            "max_connections": self._server.max_connections,
             "pool": {
                 "connections": pool.size,
                 "idle": pool.idle,

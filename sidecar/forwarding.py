@@ -76,29 +76,29 @@ class Forwarding:
 class Peer:
     """One connection's other end, by the rule. Most of its requests name the same Host, so the lines are kept."""
 
-    __slots__ = ("_host", "_lines", "_rule", "_trusted", "name")
+    __slots__ = ("_host", "_lines", "_rule", "name", "trusted")
 
     def __init__(self, rule: Forwarding, name: str) -> None:
         self.name = name
         self._rule = rule
-        self._trusted = rule.trusts(name)
+        self.trusted = rule.trusts(name)
         self._host = b""
         self._lines = b""
 
     def client(self, known: Mapping[bytes, bytes]) -> str:
         """The address of the client that it speaks for, as a rule itself."""
-        return self._rule.client(known, self.name) if self._trusted else self.name
+        return self._rule.client(known, self.name) if self.trusted else self.name
 
     def fields(self, known: Mapping[bytes, bytes]) -> bytes:
         """The header lines for the upstream."""
         host = known.get(b"host", b"")
-        if self._trusted or not host or host != self._host:
+        if self.trusted or not host or host != self._host:
             self._host = host
-            self._lines = self._rule.fields(known, self.name, trusted=self._trusted)
+            self._lines = self._rule.fields(known, self.name, trusted=self.trusted)
         return self._lines
 
     def __repr__(self) -> str:
-        return f"<Peer {self.name}{', trusted' if self._trusted else ''}>"
+        return f"<Peer {self.name}{', trusted' if self.trusted else ''}>"
 
 
 def _is_address(text: str) -> bool:

@@ -79,9 +79,11 @@ class ClientConnection(asyncio.Protocol):
         # Whatever cannot be written at once stops the flow: then at most one piece is held for each stream.
         self._transport.set_write_buffer_limits(high=0)
         self._peer = Peer(self.server.forwarding, peer_name(transport))
-        self.server.connections.add(self)
-        idle = _QUIET if self.server.closing_idle else self.server.settings.timeouts.keep_alive
-        self._alarm.set(monotonic() + idle)
+        if self.server.admit(self, self._peer, self._transport):
+            # For the first request it has the time of a head: who only holds a connection is not waited for longer.
+            timeouts = self.server.settings.timeouts
+            idle = _QUIET if self.server.closing_idle else min(timeouts.head, timeouts.keep_alive)
+            self._alarm.set(monotonic() + idle)
 
     def eof_received(self) -> bool:
         """asyncio's call. A client that half-closes has left (Go's server rule), except in a tunnel."""
@@ -89,7 +91,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's call."""
-        self.server.connections.discard(self)
+        self.server.left(self, self._peer)
         self._alarm.stop()
         self._intake = None  # the two keep each other
         turn, self.turn = self.turn, None

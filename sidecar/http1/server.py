@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
 
-from sidecar.exchange import Exchange, Handler
-from sidecar.forwarding import Forwarding
+from sidecar.answers import answer
+from sidecar.descriptors import most_clients
+from sidecar.errors import OVERLOADED, SidecarError
+from sidecar.exchange import Exchange, FixedBody, Handler
+from sidecar.forwarding import NO_ADDRESS, Forwarding, Peer
 from sidecar.headers import RequestIds
+from sidecar.http1.answer_head import answer_head
 from sidecar.http1.connection import ClientConnection
 from sidecar.http1.heads import HeadReader
 from sidecar.http1.intake import ReadBuffers
+from sidecar.http1.turned_away import TurnedAway
+from sidecar.policy.connections import PER_CLIENT, Connections
 from sidecar.settings import Settings
+from sidecar.throttle.keys import address_key
+
+# So many refused clients are told so at one time; the others are closed at once, as each takes a descriptor.
+_TOLD: Final = 64
+
+# What is told of a refused connection: (reason, client, limit, now).
+Refused = Callable[[str, str, int, float], None]
 
 
 class Http1Server:
-    """Makes a connection object for each client; `accept` is an asyncio protocol factory."""
+    """Makes a connection object for each client; `accept` is an asyncio protocol factory.
 
-    def __init__(self, settings: Settings, handler: Handler) -> None:
+    `refused` is told of each connection that is one too many; `descriptors` is how many the process may have, 0 where
+    that is not known.
+    """
+
+    def __init__(self, settings: Settings, handler: Handler, refused: Refused, descriptors: int = 0) -> None:
         self.settings = settings
         self.handler = handler
         self.reader = HeadReader(settings.http.max_headers)
@@ -25,6 +45,11 @@ class Http1Server:
         self.buffers = ReadBuffers()
         self.loop = asyncio.get_running_loop()
         self.connections: set[ClientConnection] = set()
+        self._refused = refused
+        self._descriptors = descriptors
+        self._limits = Connections()
+        self._limit(settings)
+        self._turned_away: set[TurnedAway] = set()
         self.draining = False
         self.closing_idle = False
 
@@ -33,10 +58,52 @@ class Http1Server:
         self.settings = settings
         self.handler = handler
         self.reader = HeadReader(settings.http.max_headers)
+        self._limit(settings)
+
+    def _limit(self, settings: Settings) -> None:
+        self._limits.most = most_clients(
+            settings.http.max_connections, self._descriptors, settings.pool.max_connections
+        )
+        self._limits.most_per_client = settings.http.max_connections_per_client
+
+    @property
+    def max_connections(self) -> int:
+        """How many clients may be connected, by the settings and by the descriptors there are; 0 = any number."""
+        return self._limits.most
 
     def accept(self) -> ClientConnection:
         """A protocol for a new connection."""
         return ClientConnection(self)
+
+    def admit(self, connection: ClientConnection, peer: Peer, transport: asyncio.Transport) -> bool:
+        """Whether a new connection is served. One that is not is seen to."""
+        # It is accepted first, rather than left in the backlog: there it would wait unseen, and be counted nowhere.
+        reason = self._limits.admit(_one_client(peer))
+        if not reason:
+            self.connections.add(connection)
+            return True
+        limit = self._limits.limit(reason)
+        self._refused(reason, peer.name, limit, monotonic())
+        if len(self._turned_away) < _TOLD:
+            whose = "from this address" if reason is PER_CLIENT else "to the sidecar"
+            told = self._refusal(f"{limit} connections {whose} are open, more are not allowed", limit)
+            self._turned_away.add(TurnedAway(self.loop, transport, told, self._turned_away.discard))
+        else:
+            transport.abort()
+        return False
+
+    def left(self, connection: ClientConnection, peer: Peer) -> None:
+        """A connection is closed."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self._limits.leave(_one_client(peer))
+
+    def _refusal(self, detail: str, limit: int) -> bytes:
+        error = SidecarError(OVERLOADED, detail, retry_after=1, facts={"limit": limit})
+        request_id = self.request_ids.of(None)
+        response = answer(error, request_id)
+        assert isinstance(response.body, FixedBody)
+        return answer_head(response, request_id, chunked=False, close=True, minor=1) + response.body.content
 
     @property
     def in_flight(self) -> int:
@@ -68,6 +135,8 @@ class Http1Server:
         in_flight = self.in_flight
         for connection in list(self.connections):
             connection.cut()
+        for refused in list(self._turned_away):
+            refused.close()
         return in_flight
 
     def fault(self, error: Exception) -> None:
@@ -76,3 +145,8 @@ class Http1Server:
 
     def __repr__(self) -> str:
         return f"<Http1Server connections={len(self.connections)} in_flight={self.in_flight} draining={self.draining}>"
+
+
+def _one_client(peer: Peer) -> bytes | None:
+    """Whose share a connection counts for, if it is a single client's."""
+    return None if peer.trusted or peer.name == NO_ADDRESS else address_key(peer.name)

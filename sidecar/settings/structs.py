@@ -71,8 +71,20 @@ class Pool(Section, frozen=True):
 
 
 class Http(Section, frozen=True):
-    """Bounds on a client's messages."""
+    """Bounds on clients' connections and messages."""
 
+    # Ten times what may be in flight, as most of them are idle: at some 3 KB each, they stay below 50 MB.
+    max_connections: Annotated[
+        int,
+        kinds.INTEGER,
+        Meta(ge=0, description="Clients' connections at one time, then 503; 0 = as many as file descriptors allow."),
+    ] = 10000
+    # Off, as often a load balancer or an ingress stands in front: then a few addresses bring everybody's requests.
+    max_connections_per_client: Annotated[
+        int,
+        kinds.INTEGER,
+        Meta(ge=0, description="The same from one address (IPv6: /64) that is no trusted proxy's; 0 = off."),
+    ] = 0
     max_header_bytes: Annotated[
         int, kinds.SIZE, Meta(ge=1024, le=1024**2, description="A request head may have this many bytes, then 431.")
     ] = 61440

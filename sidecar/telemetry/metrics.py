@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from sidecar.errors import REASONS, Side
 from sidecar.exchange import Exchange, Outcome
+from sidecar.policy.connections import PER_CLIENT, TOTAL
 from sidecar.telemetry.paths import PathTemplates
 from sidecar.telemetry.tally import (
     SHORT_SECONDS,
@@ -97,6 +98,11 @@ class Metrics:
             "Whether the settings that were read last are those in force: 1 or 0.",
             lambda: self._last_reload,
         )
+        self._refused = self.counter(
+            "sidecar_connections_refused_total", "Client connections refused, by the setting that did.", ("reason",)
+        )
+        self._refused.of((TOTAL,))
+        self._refused.of((PER_CLIENT,))
         self._overhead = overhead.of()
         self._attempt_seconds = attempt_seconds.of()
         self.loop_lag = lag.of()
@@ -155,6 +161,10 @@ class Metrics:
     def admin_refused(self, status: int) -> None:
         """The admin port refused somebody."""
         self._admin_refusals.of((str(status),)).value += 1
+
+    def connection_refused(self, reason: str) -> None:
+        """A client's connection was one too many."""
+        self._refused.of((reason,)).value += 1
 
     def counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         """A new counter for the caller to add to."""

@@ -32,8 +32,12 @@ def key_reader(key: str) -> KeyOf | None:
 
 
 def client_key(exchange: Exchange) -> bytes:
-    """The client's IPv4 address, or the /64 of its IPv6 address: that much is anybody's to choose from."""
-    client = exchange.client
+    """The client's address, see `address_key`."""
+    return address_key(exchange.client)
+
+
+def address_key(client: str) -> bytes:
+    """The IPv4 address, or the /64 of the IPv6 address: that much is anybody's to choose from."""
     if ":" not in client:
         return client.encode()
     try:

@@ -163,6 +163,7 @@ class Book:
         self.attempts: list[Outcome] = []
         self.faults: list[Exchange] = []
         self.told: list[tuple[str, dict[str, Any]]] = []
+        self.refusals: list[tuple[str, str, int]] = []
 
     def opened(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
@@ -184,6 +185,10 @@ class Book:
         self.told.append((event, fields))
 
     warning = info
+
+    def refused(self, reason: str, client: str, limit: int, now: float) -> None:
+        """See server.Refused."""
+        self.refusals.append((reason, client, limit))
 
     def waiting_for_upstream(self, detail: str) -> None:
         """See pool.Events."""
@@ -255,7 +260,7 @@ class Scene:
             spawn=self._spawn,
         )
         handler = self.ways.build(self.settings)
-        self.server = Http1Server(self.settings, handler)
+        self.server = Http1Server(self.settings, handler, self.book.refused)
         return self
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
