@@ -154,7 +154,7 @@ class ClientConnection(asyncio.Protocol):
         end = data.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0) + 4
         limit = self.server.settings.http.max_header_bytes
         if end < 4 or end > limit:
-            error = hopeless(data, limit)
+            error = hopeless(data, seen, limit)
             if error is None:
                 self._buffer = data
                 if not seen:

@@ -11,14 +11,15 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n"
 _TLS: Final = 0x16
 
 
-def hopeless(data: bytes, limit: int) -> SidecarError | None:
-    """Why an incomplete head need not be waited for, if so."""
+def hopeless(data: bytes, seen: int, limit: int) -> SidecarError | None:
+    """Why an incomplete head need not be waited for, if so. Its first `seen` bytes have been looked at before."""
     if len(data) > limit:
         detail = f"the request head has more than {limit} bytes"
         return SidecarError(HEADERS_TOO_LARGE, detail, facts={"limit": limit})
     if data[0] == _TLS:
         return SidecarError(BAD_REQUEST, "this port speaks plain HTTP, and this looks like TLS")
-    if data.count(b"\n") != data.count(b"\r\n"):
+    # A head may come byte by byte: to look at all of it each time would be a multiple of the work.
+    if data.count(b"\n", seen) != data.count(b"\r\n", max(0, seen - 1)):
         return SidecarError(BAD_REQUEST, "the request was refused: a line that ends without CR")
     return None
 

@@ -23,7 +23,7 @@ from sidecar.settings import Settings
 from sidecar.throttle.keys import address_key
 
 # So many refused clients are told so at one time; the others are closed at once, as each takes a descriptor.
-_TOLD: Final = 64
+_TOLD: Final = 32
 
 # What is told of a refused connection: (reason, client, limit, now).
 Refused = Callable[[str, str, int, float], None]

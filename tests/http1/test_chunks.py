@@ -106,7 +106,24 @@ def test_extensions_stay_here() -> None:
     """Nobody behind us sees what we have not understood."""
     _, pieces = scan([b"1\r\na\r\n1;secret\r\nb\r\n2\r\ncd\r\n0;secret\r\n\r\n"])
 
-    assert pieces == [(b"a", b"1\r\na\r\n"), (b"b", None), (b"cd", b"2\r\ncd\r\n")]
+    assert pieces == [(b"a", b"1\r\na\r\n"), (b"bcd", None)]
+
+
+def test_extensions_now_and_then_do_not_make_a_piece_of_each_chunk() -> None:
+    """Each piece is a write, and a body of little ones could keep everybody else waiting."""
+    _, pieces = scan([b"1\r\na\r\n1;x\r\nb\r\n" * 1000 + b"0\r\n\r\n"])
+
+    assert pieces == [(b"a", b"1\r\na\r\n"), (b"b" + b"ab" * 999, None)]
+
+
+def test_extensions_without_end_are_refused() -> None:
+    """A body has to get on: a little of them, or those of long chunks, is all that is read past."""
+    signature = b";chunk-signature=" + b"f" * 64
+    scan([(b"2000%b\r\n" % signature + b"x" * 0x2000 + b"\r\n") * 1000 + b"0\r\n\r\n"])
+    scan([b"1;note\r\na\r\n" * 10_000 + b"0\r\n\r\n"])
+
+    with pytest.raises(ChunkError, match="extensions"):
+        scan([b"1;%b\r\na\r\n" % (b"x" * 100)] * 1000)
 
 
 def test_a_size_line_alone_is_a_piece_without_payload() -> None:
@@ -123,13 +140,13 @@ def test_a_size_line_alone_is_a_piece_without_payload() -> None:
 
 
 def test_an_extended_chunk_begins_and_ends_at_chunk_boundaries() -> None:
-    """What came raw before it is closed first."""
+    """What came raw before it is closed first; behind it all is framed anew."""
     scanner = ChunkScanner()
 
     assert scanner.feed(b"1\r\na") == [(b"a", b"1\r\na")]
     assert scanner.feed(b"\r\n3;x\r\nbc") == [(b"", b"\r\n"), (b"bc", None)]
     assert scanner.feed(b"d") == [(b"d", None)]
-    assert scanner.feed(b"\r\n1\r\ne\r\n0\r\n\r\n") == [(b"e", b"1\r\ne\r\n")]
+    assert scanner.feed(b"\r\n1\r\ne\r\n0\r\n\r\n") == [(b"e", None)]
 
 
 def test_trailers_are_kept_for_who_asks() -> None:
