@@ -11,14 +11,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.alarm import Alarm
-from sidecar.errors import BAD_REQUEST, DRAINING, REQUEST_TIMEOUT, SidecarError
+from sidecar.errors import DRAINING, REQUEST_TIMEOUT, SidecarError
 from sidecar.exchange import Exchange, Request
 from sidecar.forwarding import Peer
 from sidecar.headers import Headers
 from sidecar.http1.heads import HeadError, RequestHead
 from sidecar.http1.inflow import Inflow
 from sidecar.http1.intake import Intake, is_long
-from sidecar.http1.refusals import hopeless, refusal, too_long
+from sidecar.http1.refusals import hopeless, refusal
 from sidecar.http1.sockets import broken, peer_name, readable, reset, set_reading
 from sidecar.http1.turn import Turn
 
@@ -195,19 +195,7 @@ class ClientConnection(asyncio.Protocol):
         return exchange
 
     def _begin_body(self, turn: Turn, length: int | None, rest: bytes) -> None:
-        most = self.server.settings.http.max_body
-        turn.exchange.request.body = turn.inflow = inflow = Inflow(
-            length,
-            chunked=length is None,
-            blame=BAD_REQUEST,
-            set_reading=self.set_reading,
-            # Nobody takes the rest of it: it is read past, so that the answer gets through.
-            on_cancel=lambda: self.set_reading(True),
-            limit=most,
-        )
-        if most and length is not None and length > most:
-            turn.exchange.abandoned = too_long(length, most)
-        self._alarm.at_latest(monotonic() + self.server.settings.timeouts.stream_idle)
+        inflow = turn.expect(length)
         if rest:
             self._buffer = bytes(turn.receive(inflow, rest))
             turn.exchange.abandoned = turn.exchange.abandoned or inflow.failed

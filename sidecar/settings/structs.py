@@ -94,6 +94,12 @@ class Http(Section, frozen=True):
     max_body: Annotated[
         int, kinds.SIZE, Meta(ge=0, description="A request body may have this many bytes, then 413; 0 = off.")
     ] = 0
+    # Off, as a client may well send what happens now and then.
+    min_body_rate: Annotated[
+        int,
+        kinds.SIZE,
+        Meta(ge=0, description="After 5 s a body must have brought so many bytes a second, else 408; 0 = off."),
+    ] = 0
 
 
 class Forwarding(Section, frozen=True):

@@ -306,7 +306,7 @@ def test_an_upstream_that_accepts_and_closes(start: Start, upstream: Upstream) -
 
 
 def test_an_upstream_that_never_reads(start: Start, upstream: Upstream) -> None:
-    """An upload that the upstream does not read ends by `timeouts.stream_idle`, with an answer, and is let go of."""
+    """An upload that the upstream does not read ends by `timeouts.stream_idle`; the answer blames the upstream."""
     release = Event()
 
     def on_head(peer: Peer, seen: Seen) -> None:
