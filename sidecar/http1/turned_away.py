@@ -10,14 +10,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-# So long a refused client is waited for: until it asks, and until it has taken its answer.
+# So long a refused client is waited for, in seconds: until it asks, then until it has taken its answer.
 _WAIT: Final = 1.0
 
 
 class TurnedAway(asyncio.Protocol):
     """Takes over a new connection. `gone(self)` is called when it is closed."""
 
-    __slots__ = ("_answer", "_gone", "_timer", "_transport")
+    __slots__ = ("_answer", "_gone", "_loop", "_timer", "_transport")
 
     def __init__(
         self,
@@ -26,16 +26,19 @@ class TurnedAway(asyncio.Protocol):
         answer: bytes,
         gone: Callable[[TurnedAway], None],
     ) -> None:
+        self._loop = loop
         self._transport = transport
         self._answer = answer
         self._gone = gone
-        self._timer = loop.call_later(2 * _WAIT, transport.abort)
+        self._timer = loop.call_later(_WAIT, transport.abort)
         transport.set_protocol(self)
 
     def data_received(self, data: bytes) -> None:
         """Answer the first bytes; what follows is read past, as to close on it would reset the answer away."""
         answer, self._answer = self._answer, b""
         if answer:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(_WAIT, self._transport.abort)
             self._transport.write(answer)
             if self._transport.can_write_eof():
                 self._transport.write_eof()
