@@ -57,7 +57,7 @@ class Lines:
 class Proxy:
     """A running `python -m sidecar`. `flags` as on the command line, settings of the environment as `env`.
 
-    `root` is the directory that has the package.
+    `root` is the directory that has the package. It may have so many file `descriptors`, where that is said.
     """
 
     def __init__(
@@ -67,10 +67,12 @@ class Proxy:
         listen: str = "127.0.0.1:0",
         admin: str = "127.0.0.1:0",
         root: Path | str = ROOT,
+        descriptors: int = 0,
         **env: str,
     ) -> None:
         self._signalled = False
-        self.process = spawn("--upstream", upstream, "--listen", listen, "--admin", admin, *flags, root=root, **env)
+        flags = ("--upstream", upstream, "--listen", listen, "--admin", admin, *flags)
+        self.process = spawn(*flags, root=root, descriptors=descriptors, **env)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.out = Lines(self.process.stdout)
@@ -218,9 +220,10 @@ class Proxy:
         self.err.join()
 
 
-def spawn(*arguments: str, root: Path | str = ROOT, **env: str) -> subprocess.Popen[bytes]:
+def spawn(*arguments: str, root: Path | str = ROOT, descriptors: int = 0, **env: str) -> subprocess.Popen[bytes]:
     """A `python -m sidecar`, without settings in its environment but these, whose output the test reads."""
-    return launch(arguments, env, root=root)
+    limited = ("sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh") if descriptors else ()
+    return launch(arguments, env, within=limited, root=root)
 
 
 def launch(
@@ -232,7 +235,7 @@ def launch(
     within: Sequence[str] = (),
     root: Path | str = ROOT,
 ) -> subprocess.Popen[bytes]:
-    """The same with its output elsewhere. `within` is a command that runs it, as `nice` would; `root` is where the package lies."""
+    """The same with its output elsewhere. `within` is a command that runs it, as `nice` would."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
     return subprocess.Popen(
         [*within, sys.executable, "-m", "sidecar", *arguments],
