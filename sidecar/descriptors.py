@@ -11,6 +11,8 @@ from typing import Final
 
 # Files, listeners and pipes of our own, the admin port's clients, Redis, probes, and clients that are turned away.
 _OURS: Final = 256
+# macOS says that there is no hard limit, and then allows no more than these.
+_MACOS: Final = 10240
 
 
 def raised() -> int:
@@ -23,10 +25,11 @@ def raised() -> int:
     except ImportError:  # Windows
         return 0
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS names no hard limit and refuses to be taken at its word.
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
+    for most in (hard, _MACOS):
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+            break
     return 0 if soft == resource.RLIM_INFINITY else soft
 
 

@@ -37,7 +37,9 @@ class Timeouts(Section, frozen=True):
         float, kinds.DURATION, Meta(ge=0.001, description="For the upstream to accept a connection.")
     ] = 1.0
     head: Annotated[
-        float, kinds.DURATION, Meta(ge=0.001, description="For a client to send a request head, then 408.")
+        float,
+        kinds.DURATION,
+        Meta(ge=0.001, description="For a client to send a request head, then 408; a silent new connection is closed."),
     ] = 10.0
     stream_idle: Annotated[
         float,

@@ -1,16 +1,21 @@
 """What a client that means well notices of each flood: `python -m tests.floods [--seconds 20] [--only NAME]`.
 
-Calm and flood take turns, so that whatever else the machine does falls on both. The attackers and the upstream are
-processes of their own, but they share its cores with the proxy. Exits with 1 where a request was not answered 200, p99
-was more than three times that of the calm, or memory grew by more than the attack may cost.
+Calm and flood take turns, and each flood is compared with the calm before it, so that whatever else the machine does
+falls on both. Attackers and upstream are processes of their own; the attackers are nice, as those from elsewhere take
+no cores from the proxy. Exits with 1 where a request was not answered 200, p99 was more than three times that of the
+calm (the median of the turns), or memory grew by more than the attack may cost.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections import Counter
+from itertools import chain
+from pathlib import Path
+from statistics import median
 from time import monotonic, sleep
 from typing import NamedTuple
 
@@ -19,32 +24,43 @@ from tests.floods.ground import SLACK, Ground
 from tests.support.client import CutError
 from tests.support.processes import ROOT
 
-PHASES = 4  # calm, flood, calm, flood
+TURNS = 3  # of a calm and a flood
 MOST = 3.0  # times p99
 PAUSE = 0.002  # seconds between two requests of the client
 SETTLE = 0.5  # seconds from the begin of an attack to the first request that counts
 
 
 class Found(NamedTuple):
-    """One flood: latencies in seconds, other answers than 200, bytes of memory, and what the proxy counted."""
+    """One flood: latencies in seconds by turn, other answers than 200, bytes of memory, the share of a core that the
+    proxy took meanwhile, and what it counted."""
 
-    calm: list[float]
-    flood: list[float]
+    calm: list[list[float]]
+    flood: list[list[float]]
     failed: int
     grown: int
+    busy: float
     counted: Counter[str]
+
+    @property
+    def ratio(self) -> float:
+        """How much longer p99 takes in a flood than in the calm before it."""
+        turns = zip(self.calm, self.flood, strict=True)
+        return median(quantile(flood, 0.99) / quantile(calm, 0.99) for calm, flood in turns)
 
 
 def measure(attack: Attack, name: str, seconds: float) -> Found:
     """Calm and flood in turn."""
-    calm: list[float] = []
-    flood: list[float] = []
-    failed = grown = 0
+    calm: list[list[float]] = []
+    flood: list[list[float]] = []
+    failed, grown, busy = 0, 0, 0.0
+    part = seconds / TURNS / 2
     with Ground() as ground:
         ask(ground, 0.5, [])
         before, counted = ground.proxy.rss(), ground.counted()
-        for _ in range(PHASES // 2):
-            failed += ask(ground, seconds / PHASES, calm)
+        for _ in range(TURNS):
+            calm.append([])
+            flood.append([])
+            failed += ask(ground, part, calm[-1])
             with subprocess.Popen(
                 [sys.executable, "-m", "tests.floods.attack", name, str(ground.port)],
                 cwd=ROOT,
@@ -54,11 +70,19 @@ def measure(attack: Attack, name: str, seconds: float) -> Found:
                 assert attackers.stdout is not None
                 assert attackers.stdout.readline() == b"begun\n"
                 sleep(SETTLE)
-                failed += ask(ground, seconds / PHASES, flood)
+                began = cpu(ground.proxy.pid)
+                failed += ask(ground, part, flood[-1])
+                busy += (cpu(ground.proxy.pid) - began) / part / TURNS
                 grown = max(grown, ground.proxy.rss() - before)
                 attackers.communicate(timeout=30)
             sleep(SETTLE)
-        return Found(calm, flood, failed, grown, ground.counted() - counted)
+        return Found(calm, flood, failed, grown, busy, ground.counted() - counted)
+
+
+def cpu(pid: int) -> float:
+    """Seconds of processor time that a process has taken so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ask(ground: Ground, seconds: float, latencies: list[float]) -> int:
@@ -80,6 +104,17 @@ def quantile(latencies: list[float], share: float) -> float:
     return sorted(latencies)[int(share * (len(latencies) - 1))] * 1e3
 
 
+def row(name: str, attack: Attack, found: Found, fine: bool) -> str:
+    """One flood, for people."""
+    calm, flood = list(chain.from_iterable(found.calm)), list(chain.from_iterable(found.flood))
+    return (
+        f"{name:32} {attack.size:5}  {quantile(calm, 0.5):7.2f} {quantile(flood, 0.5):7.2f}"
+        f"  {quantile(calm, 0.99):7.1f} {quantile(flood, 0.99):7.1f} {found.ratio:6.2f} {found.busy:6.0%}"
+        f"  {found.grown / 2**20:5.1f} {found.grown / 1024 / attack.size:8.1f}  {'good' if fine else 'BAD '}"
+        f" {dict(found.counted)}" + (f" {found.failed} not 200" if found.failed else "")
+    )
+
+
 def main() -> int:
     """Each flood, a row."""
     parser = argparse.ArgumentParser(description="What others notice of slow and greedy peers.")
@@ -87,24 +122,14 @@ def main() -> int:
     parser.add_argument("--only", choices=ATTACKS, help="just this one")
     given = parser.parse_args()
     good = True
-    print(
-        f"{'':32} {'conns':>5}  {'p50 calm flood':>16}  {'p99 calm flood':>16} {'ratio':>6}  {'MB':>5} {'KiB each':>8}"
-    )
+    print(f"{'ms':32} conns  p50 calm, flood  p99 calm, flood  ratio   core     MB KiB each")
     for name, attack in ATTACKS.items():
-        if given.only not in (None, name):
-            continue
-        found = measure(attack, name, given.seconds)
-        p50, p99 = ([quantile(each, share) for each in (found.calm, found.flood)] for share in (0.5, 0.99))
-        ratio = p99[1] / p99[0]
-        fine = ratio <= MOST and not found.failed and found.grown <= SLACK + attack.size * attack.costs * 1024
-        good = good and fine
-        each = found.grown / 1024 / attack.size
-        print(
-            f"{name:32} {attack.size:5}  {p50[0]:7.2f} {p50[1]:7.2f} ms {p99[0]:6.1f} {p99[1]:6.1f} ms {ratio:6.2f}"
-            f"  {found.grown / 2**20:5.1f} {each:8.1f}  {'good' if fine else 'BAD '} {dict(found.counted)}"
-            + (f" {found.failed} not 200" if found.failed else ""),
-            flush=True,
-        )
+        if given.only in (None, name):
+            found = measure(attack, name, given.seconds)
+            small = found.grown <= SLACK + attack.size * attack.costs * 1024
+            fine = found.ratio <= MOST and not found.failed and small
+            good = good and fine
+            print(row(name, attack, found, fine), flush=True)
     return 0 if good else 1
 
 

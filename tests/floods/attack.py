@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
 import sys
@@ -245,6 +246,7 @@ async def _again(attack: Attack, port: int, door: asyncio.Semaphore) -> None:
 
 
 async def _main(name: str, port: int) -> None:
+    os.nice(15)
     attack = ATTACKS[name]
     door = asyncio.Semaphore(AT_A_TIME)
     tasks = [asyncio.ensure_future(_again(attack, port, door)) for _ in range(attack.size)]

@@ -57,6 +57,13 @@ async def _for_ever(writer: asyncio.StreamWriter, piece: bytes, every: float) ->
         await asyncio.sleep(every)
 
 
+async def _some(reader: asyncio.StreamReader) -> bytes:
+    data = await reader.read(65536)
+    if not data:
+        raise EOFError
+    return data
+
+
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while True:
@@ -67,9 +74,9 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             if found := _LENGTH.search(head):
                 await reader.readexactly(int(found[1]))
             elif b"\r\ntransfer-encoding: chunked\r\n" in head.lower():
-                while not (await reader.readuntil(b"\r\n")).startswith(b"0\r\n"):
-                    pass
-                await reader.readuntil(b"\r\n")
+                body = b""
+                while not body.endswith(b"0\r\n\r\n"):  # chunk by chunk it would be slower than the proxy is
+                    body = body[-5:] + await _some(reader)
             await _answer(writer, path)
     except (OSError, EOFError, asyncio.LimitOverrunError):
         pass  # the proxy has closed

@@ -57,7 +57,7 @@ class Lines:
 class Proxy:
     """A running `python -m sidecar`. `flags` as on the command line, settings of the environment as `env`.
 
-    `root` is the directory that has the package. It may have so many file `descriptors`, where that is said.
+    `root` is the directory that has the package. It may have so many file `descriptors` (`ulimit -n`), where that is said.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Proxy:
         listen: str = "127.0.0.1:0",
         admin: str = "127.0.0.1:0",
         root: Path | str = ROOT,
-        descriptors: int = 0,
+        descriptors: str = "",
         **env: str,
     ) -> None:
         self._signalled = False
@@ -220,7 +220,7 @@ class Proxy:
         self.err.join()
 
 
-def spawn(*arguments: str, root: Path | str = ROOT, descriptors: int = 0, **env: str) -> subprocess.Popen[bytes]:
+def spawn(*arguments: str, root: Path | str = ROOT, descriptors: str = "", **env: str) -> subprocess.Popen[bytes]:
     """A `python -m sidecar`, without settings in its environment but these, whose output the test reads."""
     limited = ("sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh") if descriptors else ()
     return launch(arguments, env, within=limited, root=root)

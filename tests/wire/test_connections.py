@@ -62,7 +62,7 @@ def test_a_trusted_proxy_is_no_single_client(start: Start) -> None:
 @pytest.mark.parametrize("descriptors", [128, 600])
 def test_descriptors_do_not_run_out(start: Start, descriptors: int) -> None:
     """Where there are few, clients are refused before: the upstream and the admin port can be reached all the time."""
-    proxy = start(descriptors=descriptors)
+    proxy = start(descriptors=str(descriptors))
     most = proxy.status()["max_connections"]
     assert descriptors / 5 < most < descriptors / 2
     with ExitStack() as stack:
