@@ -12,19 +12,17 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from sidecar.errors import (
-    ATTEMPT_TIMEOUT,
     BAD_REQUEST,
     CLIENT_GONE,
-    CONNECTION_LOST,
     DEADLINE_EXCEEDED,
     INTERNAL,
-    REQUEST_TIMEOUT,
     SidecarError,
 )
 from sidecar.exchange import Body, Data, Exchange, FixedBody, Response, Sink
 from sidecar.http1.answer_head import answer_head, interim_head
 from sidecar.http1.inflow import Inflow
 from sidecar.http1.outflow import Outflow
+from sidecar.http1.overdue import no_answer, slow_request, stuck_answer, stuck_request
 from sidecar.http1.refusals import too_long
 from sidecar.http1.sockets import reset
 from sidecar.policy.pace import GRACE, Pace
@@ -285,28 +283,24 @@ class Turn:
         idle_due = self._active + self._stream_idle
         if exchange.answered is None:
             if now >= exchange.deadline:
-                self._abandon(_too_late(exchange, now))
+                self._abandon(no_answer(exchange, now))
             elif self.inflow is not None:
                 return min(exchange.deadline, self._look_at_body(self.inflow, now, idle_due))
             return exchange.deadline
         if now >= exchange.client_deadline:
             self._give_up(SidecarError(DEADLINE_EXCEEDED, "the client's deadline passed", sent=True))
         elif now >= idle_due:
-            self._give_up(_stuck_answer(self._connection.write_paused, self._stream_idle))
+            self._give_up(stuck_answer(self._connection.write_paused, self._stream_idle))
         return min(idle_due, exchange.client_deadline)
 
     def _look_at_body(self, inflow: Inflow, now: float, idle_due: float) -> float:
         """The same while the request is still coming in."""
         pace_due = self._pace.due(inflow.received) if self._pace is not None else inf
-        if now >= idle_due and not inflow.reading and self.exchange.attempts:
-            detail = f"the upstream took no byte of the request's body for {self._stream_idle:g} s"
-            self._abandon(SidecarError(ATTEMPT_TIMEOUT, detail, sent=True))
-        elif now >= idle_due:
-            detail = f"no byte of the request's body came for {self._stream_idle:g} s"
-            self._abandon(SidecarError(REQUEST_TIMEOUT, detail, sent=True))
+        if now >= idle_due:
+            untaken = not inflow.reading and self.exchange.attempts > 0
+            self._abandon(stuck_request(untaken, self._stream_idle))
         elif now >= pace_due:
-            detail = f"the request's body came more slowly than http.min_body_rate: {inflow.received} bytes so far"
-            self._abandon(SidecarError(REQUEST_TIMEOUT, detail, sent=True))
+            self._abandon(slow_request(inflow.received))
         return min(idle_due, pace_due)
 
     def _give_up(self, error: SidecarError) -> None:
@@ -331,21 +325,3 @@ class Turn:
 
     def __repr__(self) -> str:
         return f"<Turn {self.exchange!r}>"
-
-
-def _too_late(exchange: Exchange, now: float) -> SidecarError:
-    """The wait for the response head has taken too long: by whose limit, and by which numbers."""
-    limit = exchange.deadline - exchange.started
-    if exchange.client_deadline <= exchange.deadline:
-        detail = f"no answer within {limit:.3g} s, the client's own deadline"
-    else:
-        detail = f"no answer within {exchange.timeout:g} s of the whole request, the sidecar's --timeout"
-    facts: dict[str, object] = {"waited_ms": round((now - exchange.started) * 1e3), "limit_ms": round(limit * 1e3)}
-    return SidecarError(DEADLINE_EXCEEDED, detail, sent=True, facts=facts)
-
-
-def _stuck_answer(untaken: bool, seconds: float) -> SidecarError:
-    """An answer has not moved for so long: what came of it is `untaken`, or nothing comes."""
-    if untaken:
-        return SidecarError(CLIENT_GONE, f"the client took nothing of its answer for {seconds:g} s", sent=True)
-    return SidecarError(CONNECTION_LOST, f"nothing moved for {seconds:g} s", sent=True)

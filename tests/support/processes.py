@@ -57,7 +57,7 @@ class Lines:
 class Proxy:
     """A running `python -m sidecar`. `flags` as on the command line, settings of the environment as `env`.
 
-    `root` is the directory that has the package. It may have so many file `descriptors` (`ulimit -n`), where that is said.
+    `root` is the directory that has the package. It may have so many file `descriptors`, as `ulimit -n` wants them.
     """
 
     def __init__(
