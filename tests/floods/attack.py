@@ -160,8 +160,8 @@ GROUPS: dict[str, dict[str, Attack]] = {
         "slow bodies": Attack(dripping(POST % b"/slow", b"x"), 200, "408", "/slow", "request_timeout", 64),
     },
     "who does not read": {
-        "slow readers": Attack(unreading, 30, "reset", "/big", "connection_lost", 1024),
-        "slow readers, asking ahead": Attack(unreading_ahead, 10, "reset", "/big", "connection_lost", 1024),
+        "slow readers": Attack(unreading, 30, "reset", "/big", "client_gone", 1024),
+        "slow readers, asking ahead": Attack(unreading_ahead, 10, "reset", "/big", "client_gone", 1024),
         "an upstream that reads no body": Attack(
             flooding(POST % b"/unread", b"x" * 500_000), 20, "504", "/unread", "attempt_timeout", 1024
         ),
