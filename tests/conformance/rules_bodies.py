@@ -36,7 +36,13 @@ CHUNKS: Final = (
         r"([ \t]*;[^\r]*)?\r\n",
         "chunk-ext/lf-hides-chunk",
     ),
-    Rule("chunk-extension-passed", "http1/chunks.py", "plain = self._plain and line[2] is None", "plain = True", "chunk-ext/plain"),
+    Rule(
+        "chunk-extension-passed",
+        "http1/chunks.py",
+        "plain = self._plain and line[2] is None",
+        "plain = True",
+        "chunk-ext/plain",
+    ),
     Rule(
         "chunk-size-line-length",
         "http1/chunks.py",
@@ -190,7 +196,11 @@ BODIES: Final = (
 
 CONNECTIONS: Final = (
     Rule(
-        "lf-in-a-head-at-once", "http1/refusals.py", r'data.count(b"\n", seen) != data.count(b"\r\n", max(0, seen - 1))', "False", "line/all-lf"
+        "lf-in-a-head-at-once",
+        "http1/refusals.py",
+        r'data.count(b"\n", seen) != data.count(b"\r\n", max(0, seen - 1))',
+        "False",
+        "line/all-lf",
     ),
     Rule("tls", "http1/refusals.py", "data[0] == _TLS", "False", "start/tls"),
     Rule("head-too-large", "http1/refusals.py", "len(data) > limit", "False", "limit/head-too-large"),
