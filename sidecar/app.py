@@ -30,7 +30,7 @@ from sidecar.http1.names import follow, is_name
 from sidecar.http1.pool import Pool
 from sidecar.http1.server import Http1Server
 from sidecar.http1.upstream import Http1Upstream
-from sidecar.listen import BACKLOG, SocketFile, accept_rest, bind, bound_address
+from sidecar.listen import BACKLOG, SocketFile, bind, bound_address, close_listener
 from sidecar.settings import Loaded, SettingsError, reference
 from sidecar.settings.changes import changes, merged, needs_restart
 from sidecar.source import Source
@@ -170,7 +170,7 @@ class App:
         await admin_server.stop()
 
     async def _serve(self) -> None:
-        # A second descriptor of the listening socket: it outlives the loop's server, see `_close_listener`.
+        # A second descriptor of the listening socket: it outlives the loop's server, see `close_listener`.
         # The loop listens again, so it has to be told how many may wait.
         self._listener = await asyncio.get_running_loop().create_server(
             self._server.accept, sock=self._sock.dup(), backlog=BACKLOG
@@ -196,15 +196,7 @@ class App:
         self._log.info("drained", **report._asdict())
 
     async def _close_listener(self) -> None:
-        loop = asyncio.get_running_loop()
-        if isinstance(self._listener, asyncio.base_events.Server):
-            # asyncio's own server would drop what it has accepted and not yet handed over.
-            for listening in self._listener.sockets:
-                loop.remove_reader(listening.fileno())
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-        self._listener.close()
-        await accept_rest(self._sock, self._server.accept)
+        await close_listener(self._listener, self._sock, self._server.accept)
 
     async def _end(self) -> None:
         for task in self._tasks:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import os
 import socket
 import stat
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 
 from sidecar.address import ListenAddress
 
 BACKLOG = 4096
+
+# Handshakes that have begun when the listener closes have so many seconds to end.
+_HANDSHAKES = 0.05
+
+# Linux's option that gives a socket a filter, which the socket module does not name, and the filter: drop what has SYN
+# among its TCP flags, let all else pass. Instructions as in linux/filter.h.
+_ATTACH_FILTER = 26
+_NO_SYN = (
+    (0x30, 0, 0, 13),  # load the byte of the flags
+    (0x45, 0, 1, 0x02),  # is SYN set? else skip one
+    (0x06, 0, 0, 0),  # return: drop it
+    (0x06, 0, 0, 0xFFFFFFFF),  # return: all of it passes
+)
 
 
 def bind(address: ListenAddress) -> socket.socket:
@@ -45,6 +60,39 @@ def bound_address(sock: socket.socket, asked: ListenAddress) -> ListenAddress:
     return asked if asked.unix else asked._replace(port=sock.getsockname()[1])
 
 
+def begin_no_more(sock: socket.socket) -> bool:
+    """Let a listening socket complete the handshakes that have begun, and begin none; returns whether that can be had.
+
+    Else there is always a moment between the last accept and the close, and a connection that the kernel makes in it
+    is reset. A client that is not heard asks again after a second, and then nobody listens, or the next one does.
+    """
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
+    held = ctypes.create_string_buffer(code, len(code))
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), ctypes.addressof(held)))
+    except OSError:
+        return False
+    return True
+
+
+async def close_listener(
+    server: asyncio.AbstractServer, sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol]
+) -> None:
+    """Close a listening socket, the loop's descriptor and ours, without losing what the kernel has accepted."""
+    if begin_no_more(sock):
+        await asyncio.sleep(_HANDSHAKES)
+    if isinstance(server, asyncio.base_events.Server):
+        # asyncio's own server would drop what it has accepted and not yet handed over.
+        for listening in server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    server.close()
+    await accept_rest(sock, factory)
+
+
 async def accept_rest(sock: socket.socket, factory: Callable[[], asyncio.BaseProtocol]) -> int:
     """Accept what waits in the backlog of a listening socket, and close it; returns how many connections that were.
 
@@ -62,7 +110,8 @@ async def accept_rest(sock: socket.socket, factory: Callable[[], asyncio.BasePro
     loop = asyncio.get_running_loop()
     for connection in waiting:
         connection.setblocking(False)
-        await loop.connect_accepted_socket(factory, connection)
+    # All at once: one by one each would wait for a turn of the loop, behind everything else.
+    await asyncio.gather(*(loop.connect_accepted_socket(factory, connection) for connection in waiting))
     return len(waiting)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
 from sidecar.address import ListenAddress
-from sidecar.listen import accept_rest, bind, bound_address
+from sidecar.listen import accept_rest, begin_no_more, bind, bound_address
 
 
 def test_any_free_port_is_told() -> None:
@@ -96,6 +97,23 @@ def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
     """With the path."""
     with pytest.raises(OSError, match=r"cannot listen on unix:.*/none/s: No such file"):
         bind(ListenAddress("", 0, str(tmp_path / "none" / "s")))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel cannot be told")
+def test_no_connection_is_made_between_the_last_accept_and_the_close() -> None:
+    """From some time before, handshakes do not begin; what has been connected is not disturbed."""
+    with bind(ListenAddress("127.0.0.1", 0)) as sock:
+        with socket.create_connection(sock.getsockname(), timeout=5) as before:
+            assert begin_no_more(sock)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(sock.getsockname(), timeout=0.3)
+            accepted, _ = sock.accept()
+            with accepted:
+                before.sendall(b"heard")
+                accepted.settimeout(5)
+                assert accepted.recv(9) == b"heard"
+        with pytest.raises(BlockingIOError):
+            sock.accept()
 
 
 async def test_what_waits_in_the_backlog_is_taken() -> None:
