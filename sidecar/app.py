@@ -95,7 +95,11 @@ class App:
             spawn=self._spawn,
         )
         self._server = Http1Server(
-            settings, self._ways.build(settings), Refusals(self.metrics, self._log).refused, descriptors
+            settings,
+            self._ways.build(settings),
+            Refusals(self.metrics, self._log).refused,
+            descriptors,
+            self._ways.guard.longest_line,
         )
         self._drain = Drain(self._server, settings.drain, self._close_listener)
         self._name = (address.host, address.port) if not address.unix and is_name(address.host) else None
@@ -305,6 +309,8 @@ class App:
                 "last_error": health.last_error,
             },
             "in_flight": self._server.in_flight,
+            "waiting": self._server.entry.waiting,
+            "tasks": len(asyncio.all_tasks()),
             "connections": self._server.open,
             "max_connections": self._server.max_connections,
             "pool": {

@@ -212,6 +212,7 @@ class Exchange:
         "client_deadline",
         "client_wait",
         "close",
+        "crowded",
         "deadline",
         "detail",
         "forwarded",
@@ -256,6 +257,7 @@ class Exchange:
         self.reason = UPSTREAM
         self.detail = ""  # the same as a sentence, where it is not the upstream's own answer
         self.close = False  # the answer is the connection's last
+        self.crowded = False  # it came when as many waited as may
         self.observed = True  # counted in the request metrics (probes are not)
         self.route = ""  # the name of the route that it takes; empty where there is none
         self.label = ""  # the path template that it counts under, once that is known

@@ -185,7 +185,7 @@ class Ways:
 
     def _guard_layers(self, settings: Settings) -> list[Layer]:
         limits = settings.guard
-        if limits.mode == "off" or not (limits.lag or limits.memory):
+        if limits.mode == "off" or not (limits.lag or limits.wait or limits.memory):
             return []
         return [partial(guard, self.guard, self._metrics.decisions("guard"), self._metrics.shadows("guard"))]
 

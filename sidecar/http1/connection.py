@@ -182,7 +182,7 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._buffer = rest
             exchange.whole = now
-        turn.start()
+        self.server.entry.come(turn)
 
     def _new_exchange(self, request: Request, now: float) -> Exchange:
         known = request.headers.known
@@ -208,7 +208,7 @@ class ClientConnection(asyncio.Protocol):
         exchange.abandoned = error
         self._linger_until = now + _LINGER
         self.turn = Turn(self, self._transport, exchange, 1, now, True)
-        self.turn.start()
+        self.server.entry.come(self.turn)
 
     def feed_tunnel(self, inflow: Inflow) -> None:
         """A tunnel is open: hand over what the client sent before it knew."""

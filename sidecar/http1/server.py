@@ -15,6 +15,7 @@ from sidecar.forwarding import NO_ADDRESS, Forwarding, Peer
 from sidecar.headers import RequestIds
 from sidecar.http1.answer_head import answer_head
 from sidecar.http1.connection import ClientConnection
+from sidecar.http1.entry import Entry, Longest, no_end
 from sidecar.http1.heads import HeadReader
 from sidecar.http1.intake import ReadBuffers
 from sidecar.http1.turned_away import TurnedAway
@@ -33,10 +34,17 @@ class Http1Server:
     """Makes a connection object for each client; `accept` is an asyncio protocol factory.
 
     `refused` is told of each connection that is one too many; `descriptors` is how many the process may have, 0 where
-    that is not known.
+    that is not known. `longest` bounds the line of those who wait to begin (see `entry.py`).
     """
 
-    def __init__(self, settings: Settings, handler: Handler, refused: Refused, descriptors: int = 0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        handler: Handler,
+        refused: Refused,
+        descriptors: int = 0,
+        longest: Longest = no_end,
+    ) -> None:
         self.settings = settings
         self.handler = handler
         self.reader = HeadReader(settings.http.max_headers)
@@ -44,6 +52,7 @@ class Http1Server:
         self.request_ids = RequestIds()
         self.buffers = ReadBuffers()
         self.loop = asyncio.get_running_loop()
+        self.entry = Entry(self.loop, longest)
         self.connections: set[ClientConnection] = set()
         self._refused = refused
         self._descriptors = descriptors

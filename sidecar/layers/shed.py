@@ -41,7 +41,7 @@ def guard(state: Guard, count: Count, shadow: Shadow, call: Handler) -> Handler:
     """Refuse at once while the sidecar itself is overloaded; only then `count` hears "admitted" or "refused"."""
 
     def handler(exchange: Exchange) -> Awaitable[Response]:
-        if state.tripped:
+        if state.tripped or exchange.crowded:
             _ask(state, exchange, count, shadow)
         return call(exchange)
 
@@ -50,12 +50,12 @@ def guard(state: Guard, count: Count, shadow: Shadow, call: Handler) -> Handler:
 
 def _ask(state: Guard, exchange: Exchange, count: Count, shadow: Shadow) -> None:
     """Raises SidecarError, unless it may pass."""
-    if state.admit():
+    if state.admit(exchange.crowded):
         count(ADMITTED)
         exchange.notes.append((monotonic(), _GUARD, ADMITTED, state.facts))
         return
     exchange.notes.append((monotonic(), _GUARD, VERDICTS[state.enforced], state.facts))
     if state.enforced:
         count(REFUSED)
-        raise SidecarError(OVERLOADED, state.detail, retry_after=RETRY_AFTER, facts=state.facts)
+        raise SidecarError(OVERLOADED, state.detail(exchange.crowded), retry_after=RETRY_AFTER, facts=state.facts)
     shadow()

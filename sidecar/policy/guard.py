@@ -1,17 +1,21 @@
-"""Whether the sidecar itself is overloaded: by its event loop's lag, or by the memory of its process.
+"""Whether the sidecar itself is overloaded: by how many requests wait for it, by its event loop's lag, or by the memory
+of its process.
+
+No more may wait than begin within `wait`: who comes then is refused, who waits is served, and so there is always work.
 
 Lag counts as the median of the last three samples, so that one pause of whatever length (a garbage collection, a
 stopped container) refuses nobody. It begins above the limit and ends below half of it, memory at 95 % of it: else the
 relief by the first refusals would end them, to and fro.
 
-One request in ten passes all the same. Nothing else could show that the service works, and memory that the process has
-had once may never be given back: without that, nobody would be served until somebody restarts it.
+By lag or memory, one request in ten passes all the same. Nothing else could show that the service works, and memory
+that the process has had once may never be given back: without that, nobody would be served until somebody restarts it.
 
-A pure decision; what measures is `telemetry/lag.py`.
+A pure decision; what measures is `telemetry/lag.py`, and for who waits `http1/entry.py`.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from sidecar.settings.policies import Guard as Limits
@@ -19,12 +23,14 @@ from sidecar.settings.policies import Guard as Limits
 _LAG_ENDS: Final = 0.5
 _MEMORY_ENDS: Final = 0.95
 _PASSES: Final = 10
+# So many may wait however slow it is: else the first seconds of a busy machine would be seen as overload.
+_ALWAYS: Final = 256
 
 
 class Guard:
     """The state. `tripped` is what the hot path looks at: whether to ask `admit` at all."""
 
-    __slots__ = ("_asked", "_by_lag", "_by_memory", "_lags", "_limits", "lag", "memory", "tripped")
+    __slots__ = ("_asked", "_by_lag", "_by_memory", "_lags", "_limits", "lag", "memory", "pace", "tripped")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -32,6 +38,7 @@ class Guard:
         self._by_lag = self._by_memory = False
         self._asked = 0
         self.lag = 0.0  # seconds, smoothed
+        self.pace = 0.0  # seconds from one request's beginning to the next, when there is no pause in between
         self.memory = 0  # bytes; 0 where that cannot be told
         self.tripped = False
 
@@ -42,13 +49,23 @@ class Guard:
         self.memory = memory
         self._judge()
 
+    def longest_line(self, pace: float) -> int:
+        """How many requests may wait to begin, when one begins every `pace` seconds."""
+        self.pace = pace
+        limits = self._limits
+        if not limits.wait or limits.mode == "off":
+            return sys.maxsize
+        return max(_ALWAYS, int(limits.wait / pace))
+
     def change(self, limits: Limits) -> None:
         """Go by other limits."""
         self._limits = limits
         self._judge()
 
-    def admit(self) -> bool:
-        """Whether this request is the one in ten that passes; `tripped` is set."""
+    def admit(self, crowded: bool) -> bool:
+        """Whether this request passes: it is not `crowded` out, and where the guard is tripped, the one in ten."""
+        if crowded or not self.tripped:
+            return not crowded
         self._asked += 1
         return self._asked % _PASSES == 0
 
@@ -63,9 +80,10 @@ class Guard:
         """Whether it refuses, and not only says what it would."""
         return self._limits.mode == "enforce"
 
-    @property
-    def detail(self) -> str:
-        """One sentence for the client; `tripped` is set."""
+    def detail(self, crowded: bool) -> str:
+        """One sentence for the client, who was refused."""
+        if crowded:
+            return f"the sidecar is itself overloaded: the wait for it would be {self._limits.wait * 1e3:.0f} ms"
         if self._by_memory:
             return "the sidecar's own memory is used up"
         return f"the sidecar is itself overloaded: its event loop is {self.lag * 1e3:.0f} ms late"
@@ -76,6 +94,8 @@ class Guard:
         return {
             "lag_ms": round(self.lag * 1e3),
             "lag_limit_ms": round(self._limits.lag * 1e3),
+            "pace_us": round(self.pace * 1e6),
+            "wait_limit_ms": round(self._limits.wait * 1e3),
             "memory_bytes": self.memory,
             "memory_limit_bytes": self._limits.memory,
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from sidecar.policy.guard import Guard
@@ -52,9 +54,9 @@ def test_both_have_to_end() -> None:
     """Whichever is over first."""
     guard = Guard(Limits(lag=0.5, memory=100 * MB))
     assert late(guard, 1.0, 1.0, memory=101 * MB)
-    assert "memory" in guard.detail
+    assert "memory" in guard.detail(False)
     assert late(guard, 1.0, memory=50 * MB)
-    assert "1000 ms late" in guard.detail
+    assert "1000 ms late" in guard.detail(False)
     assert not late(guard, 0.0, 0.0, memory=50 * MB)
 
 
@@ -68,7 +70,24 @@ def test_one_in_ten_passes() -> None:
     guard = Guard(Limits(lag=0.5))
     late(guard, 1.0, 1.0)
 
-    assert [guard.admit() for _ in range(30)] == ([False] * 9 + [True]) * 3
+    assert [guard.admit(False) for _ in range(30)] == ([False] * 9 + [True]) * 3
+
+
+def test_no_more_may_wait_than_begin_in_time() -> None:
+    """By how fast they begin; some hundred always may, so that a slow start is not taken for overload."""
+    guard = Guard(Limits(wait=0.1))
+
+    assert [guard.longest_line(pace) for pace in (0.00005, 0.0001, 0.01)] == [2000, 1000, 256]
+    for unlimited in (Limits(wait=0.0), Limits(wait=0.1, mode="off")):
+        assert Guard(unlimited).longest_line(1.0) == sys.maxsize
+
+
+def test_who_came_when_too_many_waited_is_refused() -> None:
+    """Without exception, while those who waited pass."""
+    guard = Guard(Limits(wait=0.1))
+
+    assert [guard.admit(crowded) for crowded in (True, False) * 10] == [False, True] * 10
+    assert "the wait for it would be 100 ms" in guard.detail(True)
 
 
 def test_changed_limits_hold_at_once() -> None:
@@ -86,8 +105,9 @@ def test_changed_limits_hold_at_once() -> None:
 @pytest.mark.parametrize(("lag", "state"), [(0.0, "quiet"), (1.0, "tripped")])
 def test_it_says_how_it_stands(lag: float, state: str) -> None:
     """With the numbers that decided."""
-    guard = Guard(Limits(lag=0.5, memory=100 * MB))
+    guard = Guard(Limits(lag=0.5, wait=0.1, memory=100 * MB))
     late(guard, lag, lag, memory=MB)
+    guard.longest_line(0.00005)
 
     assert repr(guard) == f"<Guard {state}, lag {lag * 1e3:.0f} ms, memory {MB}>"
     assert guard.status() == {
@@ -95,6 +115,8 @@ def test_it_says_how_it_stands(lag: float, state: str) -> None:
         "tripped": state == "tripped",
         "lag_ms": round(lag * 1e3),
         "lag_limit_ms": 500,
+        "pace_us": 50,
+        "wait_limit_ms": 100,
         "memory_bytes": MB,
         "memory_limit_bytes": 100 * MB,
     }

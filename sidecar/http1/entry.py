@@ -1,0 +1,101 @@
+"""How many requests begin in one turn of the event loop; the others wait in line, first come, first served.
+
+Without it, a turn takes as long as all requests that came since the last one, and everything else that the loop has to
+do waits as long: answers, timers, the health endpoints. So turns are short however many ask. And the line is no longer
+than can be served in some time: who comes when it is full is to be refused further in. Of those a few begin in each
+turn, as to refuse costs nearly what serving does: the share of the time that goes to who is served is the same however
+many come. Who finds the line short again when it is his turn to be refused is served after all.
+
+Knows nothing of requests but that they can begin, and not who judges how long is too long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Final, Protocol
+
+# At some 50 µs each a few milliseconds; fewer would not let the loop's other work be done in bursts, which saves some.
+MOST: Final = 64
+
+# So many of those that are to be refused begin in a turn beside them: about a tenth of it.
+_REFUSALS: Final = 10
+
+# What a request takes until it has been measured, in seconds, and how much the latest turn counts for that.
+_PACE: Final = 0.0001
+_WEIGHT: Final = 0.1
+
+# Told how many seconds pass from one request's beginning to the next; returns how many may wait.
+Longest = Callable[[float], int]
+
+
+def no_end(_: float) -> int:
+    """All may."""
+    return sys.maxsize
+
+
+class Entrant(Protocol):
+    """What stands in line."""
+
+    def begin(self, waited: float, crowded: bool) -> None:
+        """It is its turn, after so many seconds; `crowded` where there was no place in line and still is none."""
+
+
+class Entry:
+    """The line. All calls belong to the loop's thread."""
+
+    __slots__ = ("_begun", "_crowd", "_last", "_line", "_longest", "_loop", "_most", "_pace")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, longest: Longest) -> None:
+        self._loop = loop
+        self._longest = longest
+        self._line: deque[tuple[float, Entrant]] = deque()
+        self._crowd: deque[tuple[float, Entrant]] = deque()  # came when the line was full
+        self._begun = 0  # in this turn of the loop
+        self._last = 0.0  # when a turn went to those who wait, if the one before did
+        self._pace = _PACE
+        self._most = longest(_PACE)
+
+    @property
+    def waiting(self) -> int:
+        """How many have come and not begun."""
+        return len(self._line) + len(self._crowd)
+
+    def come(self, entrant: Entrant) -> None:
+        """Begin now, or when it is its turn."""
+        begun = self._begun
+        if begun < MOST:
+            if not begun:
+                self._loop.call_soon(self._next_turn)
+            self._begun = begun + 1
+            entrant.begin(0.0, False)
+        else:
+            (self._line if len(self._line) < self._most else self._crowd).append((monotonic(), entrant))
+
+    def _next_turn(self) -> None:
+        line, crowd = self._line, self._crowd
+        if not line and not crowd:
+            self._begun = 0
+            self._last = 0.0
+            return
+        # All of this turn goes to those who wait: nobody overtakes them.
+        self._begun = MOST
+        self._loop.call_soon(self._next_turn)
+        now = monotonic()
+        if self._last:
+            self._pace += _WEIGHT * ((now - self._last) / MOST - self._pace)
+        self._last = now if len(line) >= MOST else 0.0
+        self._most = self._longest(self._pace)
+        crowded = len(line) >= self._most
+        for _ in range(min(MOST, len(line))):
+            since, entrant = line.popleft()
+            entrant.begin(now - since, False)
+        for _ in range(min(_REFUSALS, len(crowd))):
+            since, entrant = crowd.popleft()
+            entrant.begin(now - since, crowded)
+
+    def __repr__(self) -> str:
+        return f"<Entry {len(self._line)} of {self._most} wait, {len(self._crowd)} too many>"
