@@ -327,6 +327,7 @@ class GoService:
 
 
 def go_builder() -> ModuleType:
+    """The module that builds the example service. By its path: `examples` is no package."""
     path = ROOT / "examples" / "go" / "gobuild.py"
     spec = importlib.util.spec_from_file_location("gobuild", path)
     assert spec is not None

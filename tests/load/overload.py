@@ -1,0 +1,244 @@
+"""What three times as much as it can serve does to the sidecar: `python -m tests.load.overload [--rounds 3]`.
+
+The proxy has a processor for itself; the generator (`pressure/`, in Go) and the service share the others. Each round
+first finds the best that can be had (a closed loop of 64 connections), then offers three times that (an open loop over
+a thousand connections). It must refuse some of it with 503 `overloaded`, serve at least 90 % of its best meanwhile,
+and answer on its health endpoints within 100 ms. It exits with 1 where one of that is not so.
+
+Rates and waits are told by the wall, and judged by the processor time that the proxy's loop has had: with a processor
+for itself that is the same, and where others use the machine too, nothing else says what is the proxy's doing.
+
+A connection has one request in flight. One that is due while all connections wait for answers waits at its client,
+"unsent". To refuse costs a good part of what serving does, so no proxy that answers every request at once can keep its
+goodput at three times its load; this one refuses a few for those that it serves, and the others wait.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from time import monotonic
+from typing import Any, NamedTuple
+
+from tests.support.processes import GoService, Proxy, go_builder
+from tests.support.waiting import eventually
+
+HERE = Path(__file__).resolve().parent / "pressure"
+
+CONNECTIONS = 2000
+TIMES = 3
+KEEPS = 0.9
+HEALTHY_WITHIN = 0.1
+ENDPOINTS = ("/livez", "/readyz", "/healthz")
+
+# Nothing but the sidecar's own overload is to refuse anything.
+SETTINGS = "guard: {wait: 25ms, lag: 0s}\nbreaker: {mode: off}\nconcurrency: {mode: off}\nlog: {access: all}\n"
+
+
+def build() -> Path:
+    """The generator's binary, built if need be."""
+    builder = go_builder()
+    binary: Path = builder.CACHE / "bin" / "pressure"
+    source = HERE / "main.go"
+    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        new = binary.with_name(f"pressure.{os.getpid()}")
+        command = [*builder.go_command(), "build", "-trimpath", "-buildvcs=false", "-o", str(new), "."]
+        subprocess.run(command, cwd=HERE, env=builder.go_environment(), check=True)
+        new.replace(binary)
+    return binary
+
+
+def used(pid: int) -> float:
+    """Seconds of processor time that a process's first thread has had: of the proxy, its event loop."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+class Load(NamedTuple):
+    """What the generator counted, and the processor time that the proxy's loop had meanwhile."""
+
+    counted: dict[str, Any]
+    processor: float
+
+    @property
+    def good(self) -> int:
+        """Requests that were answered 200."""
+        return int(self.counted["statuses"].get("200", 0))
+
+    @property
+    def refused(self) -> int:
+        """Those that were answered 503."""
+        return int(self.counted["statuses"].get("503", 0))
+
+    @property
+    def rate(self) -> float:
+        """Good answers a second, by the wall."""
+        return self.good / float(self.counted["seconds"])
+
+    @property
+    def per_processor(self) -> float:
+        """Good answers for a second of the processor."""
+        return self.good / self.processor
+
+
+def load(proxy: Proxy, seconds: float, connections: int, rate: float = 0.0) -> Load:
+    """Load it, after a second that does not count, in which the connections are made."""
+    assert not isinstance(proxy.address, str)
+    flags = {"address": "{}:{}".format(*proxy.address), "connections": connections, "rate": f"{rate:.0f}"}
+    flags |= {"warm": "1s", "for": f"{seconds:g}s"}
+    command = [str(build()), *(f"-{name}={value}" for name, value in flags.items())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert json.loads(process.stdout.readline()) == "connected"
+            eventually(lambda: proxy.status()["connections"] >= connections, "all connections")
+            process.stdin.write("!")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline()) == "warm"
+            before = used(proxy.pid)
+            counted = json.loads(process.stdout.readline())
+            return Load(counted, used(proxy.pid) - before)
+        finally:
+            process.kill()
+
+
+class Health(Thread):
+    """Asks the health endpoints by turns. `waits` are pairs: by the wall, and of the proxy's processor time."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        super().__init__(daemon=True)
+        self._proxy = proxy
+        self._end = Event()
+        self.waits: list[tuple[float, float]] = []
+        self.bad: list[str] = []
+
+    def run(self) -> None:
+        number = 0
+        while not self._end.wait(0.02):
+            path = ENDPOINTS[number % len(ENDPOINTS)]
+            number += 1
+            began, before = monotonic(), used(self._proxy.pid)
+            try:
+                code, _ = self._proxy.page(path)
+            except OSError as error:
+                self.bad.append(f"{path}: {error!r}")
+                continue
+            self.waits.append((monotonic() - began, used(self._proxy.pid) - before))
+            if code != 200:
+                self.bad.append(f"{path}: {code}")
+
+    def __enter__(self) -> Health:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self.join(30)
+
+
+class Round(NamedTuple):
+    """The best there is, then too much."""
+
+    best: Load
+    over: Load
+    health: Health
+
+    @property
+    def kept(self) -> float:
+        """The share of the best that was served under too much."""
+        return self.over.per_processor / self.best.per_processor
+
+    @property
+    def slowest(self) -> float:
+        """The longest that a health endpoint took, in processor time of the proxy."""
+        return max(processor for _, processor in self.health.waits)
+
+    def __str__(self) -> str:
+        best, over, waits = self.best, self.over, sorted(wall for wall, _ in self.health.waits)
+        counted = over.counted
+        return (
+            f"best {best.rate:.0f}/s, {1e6 / best.per_processor:.1f} µs each; offered {counted['offered']}: "
+            f"{over.good} served ({self.kept:.0%} of the best, by the wall {over.rate / best.rate:.0%}), "
+            f"{over.refused} refused, {counted['unsent']} unsent; served in {counted['p50_ms']:.0f} ms, "
+            f"p99 {counted['p99_ms']:.0f}; refused in {counted['refused_p50_ms']:.0f} ms\n"
+            f"      health: {len(waits)} asked, slowest {self.slowest * 1e3:.0f} ms "
+            f"(by the wall {waits[-1] * 1e3:.0f}, median {waits[len(waits) // 2] * 1e3:.0f})"
+        )
+
+
+class Overload:
+    """Some rounds on one proxy."""
+
+    def __init__(self, seconds: float, rounds: int, connections: int = CONNECTIONS) -> None:
+        self._seconds = seconds
+        self._connections = connections
+        self._count = rounds
+        self.rounds: list[Round] = []
+        self.refusals = 0
+
+    def run(self) -> None:
+        """All of them."""
+        processors = sorted(os.sched_getaffinity(0))
+        with ExitStack() as stack:
+            # What is started from here inherits it; the proxy is then moved to the processor that is left.
+            os.sched_setaffinity(0, set(processors[1:]) or {processors[0]})
+            stack.callback(os.sched_setaffinity, 0, processors)
+            file = Path(stack.enter_context(TemporaryDirectory())) / "sidecar.yaml"
+            file.write_text(SETTINGS)
+            go = stack.enter_context(GoService())
+            proxy = stack.enter_context(Proxy(go.url, "-c", str(file), SIDECAR_HEALTH__INTERVAL="1h"))
+            proxy.page("/livez")
+            for thread in os.listdir(f"/proc/{proxy.pid}/task"):
+                os.sched_setaffinity(int(thread), {processors[0]})
+            for _ in range(self._count):
+                best = load(proxy, self._seconds / 2, 64)
+                with Health(proxy) as health:
+                    over = load(proxy, self._seconds, self._connections, TIMES * best.rate)
+                self.rounds.append(Round(best, over, health))
+                eventually(lambda: proxy.status()["connections"] == 0, "the connections to go")
+                proxy.out.raw.clear()
+            self.refusals = int(proxy.metrics().get('sidecar_answers_total{reason="overloaded"}', 0))
+
+    @property
+    def checks(self) -> dict[str, bool]:
+        """What must be so, and whether it is. What was served is the median of the rounds."""
+        refused = sum(round.over.refused for round in self.rounds)
+        return {
+            "it refuses, and as overloaded": 0 < refused <= self.refusals,
+            f"it keeps {KEEPS:.0%} of its best": median(round.kept for round in self.rounds) >= KEEPS,
+            f"health within {HEALTHY_WITHIN:g} s": max(round.slowest for round in self.rounds) < HEALTHY_WITHIN,
+            "health is good": not [bad for round in self.rounds for bad in round.health.bad],
+            "nothing else is answered": all(
+                set(round.over.counted["statuses"]) <= {"200", "503"} and not round.over.counted["closed"]
+                for round in self.rounds
+            ),
+        }
+
+
+def main() -> int:
+    """Some rounds, and what came of them."""
+    parser = argparse.ArgumentParser(description="Three times as much as it can serve, and what becomes of it.")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of too much in each round (5)")
+    parser.add_argument("--rounds", type=int, default=3, help="how many (3)")
+    parser.add_argument("--connections", type=int, default=CONNECTIONS, help=f"to overload it ({CONNECTIONS})")
+    given = parser.parse_args()
+    overload = Overload(given.seconds, given.rounds, given.connections)
+    overload.run()
+    for each in overload.rounds:
+        print(f"  {each}")
+    for check, good in overload.checks.items():
+        print(f"  {'good' if good else 'BAD '}  {check}")
+    return 0 if all(overload.checks.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

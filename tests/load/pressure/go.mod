@@ -1,0 +1,3 @@
+module pressure
+
+go 1.22
