@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 CODE := $(wildcard sidecar tests bench examples charts audit)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check audit format bench fuzz clean
+.PHONY: help setup run test check audit format bench fuzz soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,8 @@ bench: $(VENV)/.bench ## measure what a request costs, beside other proxies: mak
 
 fuzz: $(VENV)/.fuzz ## look for inputs that break the wire format: make fuzz [ARGS='--seconds 60 chunks']
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+soak: $(VENV)/.dev ## all kinds of load and trouble for ten minutes: make soak [ARGS='--seconds 60']
+	@$(BIN)/python -m tests.load.soak $(ARGS)
 
 clean: ## remove .venv, caches and what was built
 	@rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
