@@ -288,6 +288,11 @@ class Exchange:
                 release(self, now)
 
     @property
+    def begun(self) -> bool:
+        """Whether the stack has it: somebody is to be told of its end."""
+        return bool(self._settled)
+
+    @property
     def settled(self) -> bool:
         """Whether the exchange has ended."""
         return self._settled is None

@@ -265,14 +265,13 @@ class Turn:
             exchange.settle(monotonic())
             return
         exchange.status = error.reason.status
-        # When the stack has unwound, even if it never began: a task cancelled before its first step runs nothing.
         self._unwind().add_done_callback(lambda _: exchange.settle(monotonic()))
 
     def _unwind(self) -> Task[None]:
-        """End the stack's work. What still waits in line goes through it all the same, to be counted and refused."""
+        """End the stack's work. What it has not had yet goes through it all the same, to be counted and refused."""
         if self._task is None:
             self.begin(0.0, False)
-        else:
+        elif self.exchange.begun:
             self._task.cancel()
         assert self._task is not None
         return self._task
