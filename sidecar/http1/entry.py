@@ -21,8 +21,8 @@ from typing import Final, Protocol
 # At some 50 µs each a few milliseconds; fewer would not let the loop's other work be done in bursts, which saves some.
 MOST: Final = 64
 
-# So many of those that are to be refused begin in a turn beside them: about a tenth of it.
-_REFUSALS: Final = 10
+# So many of those that are to be refused begin in a turn beside them: less than a tenth of it.
+_REFUSALS: Final = 6
 
 # What a request takes until it has been measured, in seconds, and how much the latest turn counts for that.
 _PACE: Final = 0.0001

@@ -74,19 +74,19 @@ async def test_who_comes_when_the_line_is_full_is_crowded_out() -> None:
     for turn in range(3):
         await asyncio.sleep(0)
         assert len(numbers(entrants.begun)) == (turn + 1) * MOST
-        assert len(entrants.begun) - len(numbers(entrants.begun)) == (turn + 1) * 10
+        assert len(entrants.begun) - len(numbers(entrants.begun)) == (turn + 1) * 6
         entrants.come(range(1000, 1000 + MOST))  # they keep the line full
 
 
 async def test_who_finds_the_line_short_again_is_served() -> None:
-    """It is no overload any more: but for the ten whose turn it was while the line was full."""
+    """It is no overload any more: but for the six whose turn it was while the line was full."""
     entrants = Entrants(Entry(asyncio.get_running_loop(), lambda pace: 10))
     entrants.come(range(MOST + 40))
     for _ in range(5):
         await asyncio.sleep(0)
 
     assert len(entrants.begun) == MOST + 40
-    assert len(numbers(entrants.begun)) == MOST + 30
+    assert len(numbers(entrants.begun)) == MOST + 34
 
 
 async def test_the_pace_is_measured() -> None:

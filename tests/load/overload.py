@@ -40,7 +40,9 @@ HEALTHY_WITHIN = 0.1
 ENDPOINTS = ("/livez", "/readyz", "/healthz")
 
 # Nothing but the sidecar's own overload is to refuse anything.
-SETTINGS = "guard: {wait: 25ms, lag: 0s}\nbreaker: {mode: off}\nconcurrency: {mode: off}\nlog: {access: all}\n"
+_REST = "breaker: {mode: off}\nconcurrency: {mode: off}\n"
+SETTINGS = f"guard: {{wait: 25ms, lag: 0s}}\n{_REST}"
+UNGUARDED = f"guard: {{mode: off}}\n{_REST}"
 
 
 def build() -> Path:
@@ -146,9 +148,10 @@ class Health(Thread):
 
 
 class Round(NamedTuple):
-    """The best there is, then too much."""
+    """The best there is, what as many connections get without a guard (a closed loop too), then too much."""
 
     best: Load
+    crowded: Load
     over: Load
     health: Health
 
@@ -165,8 +168,10 @@ class Round(NamedTuple):
     def __str__(self) -> str:
         best, over, waits = self.best, self.over, sorted(wall for wall, _ in self.health.waits)
         counted = over.counted
+        crowded = self.crowded.per_processor / best.per_processor
         return (
-            f"best {best.rate:.0f}/s, {1e6 / best.per_processor:.1f} µs each; offered {counted['offered']}: "
+            f"best {best.rate:.0f}/s, {1e6 / best.per_processor:.1f} µs each; unguarded {crowded:.0%} of that; "
+            f"offered {counted['offered']}: "
             f"{over.good} served ({self.kept:.0%} of the best, by the wall {over.rate / best.rate:.0%}), "
             f"{over.refused} refused, {counted['unsent']} unsent; served in {counted['p50_ms']:.0f} ms, "
             f"p99 {counted['p99_ms']:.0f}; refused in {counted['refused_p50_ms']:.0f} ms\n"
@@ -201,9 +206,15 @@ class Overload:
                 os.sched_setaffinity(int(thread), {processors[0]})
             for _ in range(self._count):
                 best = load(proxy, self._seconds / 2, 64)
+                file.write_text(UNGUARDED)
+                proxy.page("/config/reload", "POST")
+                crowded = load(proxy, self._seconds / 2, self._connections)
+                file.write_text(SETTINGS)
+                proxy.page("/config/reload", "POST")
+                eventually(lambda: proxy.status()["connections"] == 0, "the connections to go")
                 with Health(proxy) as health:
                     over = load(proxy, self._seconds, self._connections, TIMES * best.rate)
-                self.rounds.append(Round(best, over, health))
+                self.rounds.append(Round(best, crowded, over, health))
                 eventually(lambda: proxy.status()["connections"] == 0, "the connections to go")
                 proxy.out.raw.clear()
             self.refusals = int(proxy.metrics().get('sidecar_answers_total{reason="overloaded"}', 0))
