@@ -34,7 +34,7 @@ _PIECE: Final = 1 << 15
 
 
 class Service:
-    """Many connections, one book: by request ID, how often it came, its payload, and that of its last whole answer."""
+    """Many connections, one book: by request ID, how often it came, its payload, and that of its last answer."""
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
@@ -115,9 +115,7 @@ class _Exchange:
         path, _, query = head.split(b" ", 2)[1].decode().partition("?")
         await self._take(head, keep=path == "/echo")
         _, kind, *rest = path.split("/")
-        goes_on = await self._answer(kind, rest[0] if rest else "", parse_qs(query))
-        self._book.given[self._name] = self._given
-        return goes_on
+        return await self._answer(kind, rest[0] if rest else "", parse_qs(query))
 
     async def _take(self, head: bytes, *, keep: bool) -> None:
         length = _LENGTH.search(head)
@@ -171,7 +169,9 @@ class _Exchange:
     async def _give(self, head: bytes, data: bytes = b"", tail: bytes = b"") -> None:
         self._writer.write(head + data + tail)
         await self._writer.drain()
-        self._given += len(data)
+        if data:  # an attempt that gave nothing leaves the count of the one before, whose answer the client then gets
+            self._given += len(data)
+            self._book.given[self._name] = self._given
 
     async def _small(self, status: int, body: bytes) -> None:
         await self._give(_HEAD % status + b"Content-Length: %d\r\n\r\n" % len(body), body)

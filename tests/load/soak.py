@@ -217,7 +217,7 @@ class Soak:
                 sum(getattr(self.crowd.asked[name], clients) for name in names),
                 sum(service.get(name, 0) for name in names),
             )
-            wrong = [line for line in whole if line[log] != service.get(line["request_id"])]
+            wrong = [line for line in whole if line[log] != service.get(line["request_id"], 0)]
             figures = f"log {sums[0]}, clients {sums[1]}, service {sums[2]}, {len(wrong)} differ {wrong[:2]}"
             yield Check(f"bytes {what} are the same at all ends", figures, sums[0] == sums[1] == sums[2] and not wrong)
 
