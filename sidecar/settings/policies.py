@@ -90,7 +90,7 @@ class Guard(Section, frozen=True):
     lag: Annotated[float, kinds.DURATION, Meta(ge=0, description="The event loop is this late; 0 = off.")] = 0.5
     wait: Annotated[
         float, kinds.DURATION, Meta(ge=0, description="A new request would wait this long for its turn; 0 = off.")
-    ] = 0.25
+    ] = 0.5
     memory: Annotated[int, kinds.SIZE, Meta(ge=0, description="The process's resident memory; 0 = off.")] = 0
 
 
