@@ -291,6 +291,7 @@ class App:
         """Begin a drain and go on accepting; joins one that runs."""
         if self._drain.begin(cause):
             self._recorder.watch = self._drain.ended
+            self._spawn(self._drain.close_idle())
             self._log.info("draining", cause=cause, in_flight=self._server.in_flight)
 
     def status(self) -> dict[str, object]:

@@ -1,10 +1,13 @@
 """Leaving without losing a request: the sequence, and the report on it.
 
     begin             not ready; each connection's next answer says `Connection: close`; all goes on being served
+    close_idle        after the delay: idle connections are closed once they have been quiet
     finish            after the delay: what waits in the backlog is taken, the listener closed, idle connections
-                      closed once they have been quiet, what is in flight waited for, the rest cut
+                      closed likewise, what is in flight waited for, the rest cut
 
-`POST /drain` begins, a signal finishes; it joins a drain that has begun. A second signal ends the wait at once.
+`POST /drain` begins and closes what is idle, a signal finishes; it joins a drain that has begun. A second signal ends
+the wait at once. In a pod the service ends between the two: by then no client may hold a connection that it believes
+to be good.
 """
 
 from __future__ import annotations
@@ -88,11 +91,16 @@ class Drain:
         self._ended += 1
         self._longest = max(self._longest, now - exchange.started)
 
+    async def close_idle(self) -> None:
+        """After the delay, close connections that stay idle; others are still accepted. `begin` has been called."""
+        await self._delay()
+        self._server.close_when_quiet()
+
     async def finish(self) -> Report:
         """Go through the sequence to its end; `begin` has been called."""
         began = self._began
         assert began is not None
-        await self._wait_until(began + self.limits.delay, lambda: False)
+        await self._delay()
         await self._close_listener()
         self._server.close_when_quiet()
         give_up = monotonic() + self.limits.timeout
@@ -111,6 +119,10 @@ class Drain:
             round(monotonic() - began, 3),
             round(max(0.0, left), 3),
         )
+
+    async def _delay(self) -> None:
+        assert self._began is not None
+        await self._wait_until(self._began + self.limits.delay, lambda: False)
 
     async def _wait_until(self, due: float, done: Callable[[], bool]) -> None:
         # Three ends to wait for, one of them time, and one that nobody tells of.

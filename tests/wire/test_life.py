@@ -211,6 +211,25 @@ def test_post_drain_begins(start: Start) -> None:
     assert drained(proxy)["finished"] == 4
 
 
+def test_post_drain_closes_what_stays_idle(start: Start) -> None:
+    """After POST /drain and the delay, idle connections are closed, as nothing may use them once the service has gone;
+    the listener stays open."""
+    proxy = start("--drain-delay", "1s")
+    with proxy.client() as idle, proxy.client() as late:
+        assert idle.get("/").status == late.get("/").status == 200
+        began = monotonic()
+        proxy.page("/drain", "POST")
+        assert late.quiet(0.8)
+        assert late.get("/late")["Connection"] == "close"
+        assert idle.end() == "end"
+        assert 1.9 < monotonic() - began < PATIENCE
+    with proxy.client() as client:
+        assert client.get("/")["Connection"] == "close"
+    assert proxy.process.poll() is None
+    proxy.signal()
+    assert proxy.wait() == 0
+
+
 def test_the_upstream_that_stops_first_is_no_outage(start: Start, upstream: Upstream) -> None:
     """A refused upstream during a drain is answered 503 draining, not 502."""
     proxy = start()
