@@ -70,9 +70,19 @@ class Proxy:
         descriptors: str = "",
         **env: str,
     ) -> None:
-        self._signalled = False
         flags = ("--upstream", upstream, "--listen", listen, "--admin", admin, *flags)
-        self.process = spawn(*flags, root=root, descriptors=descriptors, **env)
+        self._attach(spawn(*flags, root=root, descriptors=descriptors, **env))
+
+    @classmethod
+    def around(cls, process: subprocess.Popen[bytes]) -> Self:
+        """The proxy that this process is, which has been started in some other way, with its output piped."""
+        proxy = cls.__new__(cls)
+        proxy._attach(process)
+        return proxy
+
+    def _attach(self, process: subprocess.Popen[bytes]) -> None:
+        self._signalled = False
+        self.process = process
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.out = Lines(self.process.stdout)
