@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 CODE := $(wildcard sidecar tests bench examples charts audit)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check audit format bench fuzz soak clean
+.PHONY: help setup run test check audit format charts bench fuzz soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ audit: $(VENV)/.audit ## ask the advisory database about every dependency; fails
 format: $(VENV)/.dev ## put the code into the form that `make check` wants
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
+
+charts: $(VENV)/.dev ## check chart, image and alerts, each check named: make charts [ARGS=...]
+	@$(BIN)/python -m pytest -v -n $(WORKERS) --dist loadfile tests/charts tests/image tests/monitoring $(ARGS)
 
 bench: $(VENV)/.bench ## measure what a request costs, beside other proxies: make bench [ARGS=...]
 	@$(BIN)/python -m bench $(ARGS)

