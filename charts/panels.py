@@ -189,6 +189,12 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             (("sum by (side) (sidecar_connections{$CHOSEN})", "{{side}}"),),
         ),
         Panel(
+            "Connections refused",
+            "Those above http.max_connections, or above a client's share of them.",
+            "ops",
+            ((_rate("sidecar_connections_refused_total", "reason"), "{{reason}}"),),
+        ),
+        Panel(
             "File descriptors",
             "The share of those it may have.",
             "percentunit",
