@@ -10,7 +10,7 @@ from sidecar.address import parse_listen
 from sidecar.settings import Breaker, Concurrency, Loaded, Rate, Retry
 from sidecar.settings.checks import notes
 from sidecar.settings.knobs import knobs, value_of
-from sidecar.settings.units import format_duration, format_rate, format_size
+from sidecar.units import format_duration, format_rate, format_size
 
 _BOLD, _FAINT, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _MOST_NAMES: Final = 8

@@ -16,6 +16,7 @@ from typing import Any, Final
 from sidecar.cli.control import ControlError, Stream
 from sidecar.cli.remote import call, document, failed, open_stream, parser_of, print_json
 from sidecar.cli.table import lines
+from sidecar.units import parse_duration
 
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 
@@ -145,8 +146,6 @@ def _quoted(text: str) -> str:
 
 
 def _duration(text: str) -> float:
-    from sidecar.settings.units import parse_duration  # lazy: it brings all of the settings
-
     try:
         seconds = parse_duration(text)
     except ValueError:

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
-from sidecar.settings.units import parse_duration
+from sidecar.units import parse_duration
 
 # What a curious visitor may ask for at most.
 _LONGEST_SLEEP: Final = 60.0  # seconds

@@ -9,7 +9,7 @@ from sidecar.address import ListenAddress, UpstreamAddress, is_loopback, parse_l
 from sidecar.settings.policies import Retry, Route
 from sidecar.settings.routes import unreached
 from sidecar.settings.structs import Settings
-from sidecar.settings.units import format_duration
+from sidecar.units import format_duration
 
 # Conditions of `retry.conditions` that name another knob's list, and that knob.
 _LISTS: Final = {"retriable-status-codes": "statuses", "retriable-headers": "headers"}

@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from typing import Any, Final, NamedTuple
 
 from sidecar.address import MASK, parse_listen, parse_upstream, without_password, without_secrets
-from sidecar.settings.units import (
+from sidecar.units import (
     format_duration,
     format_rate,
     format_share,

@@ -11,7 +11,7 @@ from typing import Final
 
 from sidecar.errors import RATE_LIMITED, SidecarError
 from sidecar.settings import Rate
-from sidecar.settings.units import format_rate
+from sidecar.units import format_rate
 
 # What a burst is worth where none is set, in seconds.
 _DEFAULT_BURST: Final = 2.0

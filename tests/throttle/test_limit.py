@@ -11,8 +11,8 @@ from sidecar.answers import answer
 from sidecar.exchange import FixedBody
 from sidecar.headers import index
 from sidecar.settings import Rate
-from sidecar.settings.units import parse_rate
 from sidecar.throttle.limit import Limit, is_on
+from sidecar.units import parse_rate
 
 
 def limit(rate: str, scope: str = "sidecar", **settings: Any) -> Limit:

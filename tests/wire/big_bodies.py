@@ -15,7 +15,7 @@ from functools import partial
 from threading import Event, Thread
 from time import monotonic, sleep
 
-from sidecar.settings.units import parse_size
+from sidecar.units import parse_size
 from tests.support.processes import GoService, Proxy
 from tests.support.upstream import Peer, Seen, Upstream
 

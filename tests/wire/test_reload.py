@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sidecar.settings.units import format_duration
+from sidecar.units import format_duration
 from tests.support import processes
 from tests.support.client import Answer, Client
 from tests.support.processes import Proxy, spawn

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.settings.units import (
+from sidecar.units import (
     format_duration,
     format_rate,
     format_share,
