@@ -20,7 +20,7 @@ from typing import Any
 
 from sidecar import __version__
 from sidecar.address import ListenAddress, parse_listen, parse_upstream
-from sidecar.admin.plane import ReloadResult
+from sidecar.admin.plane import AppHealth, ReloadResult
 from sidecar.banner import banner, started_fields
 from sidecar.descriptors import raised
 from sidecar.drain import Drain
@@ -79,11 +79,12 @@ class App:
         self.started = False
         self._started_at = monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stop = asyncio.Event()
+        self._stop, self._signals = asyncio.Event(), 0
         self._waited_for_upstream = False
         self._reloading = asyncio.Lock()
         self._build_telemetry()
         address = parse_upstream(settings.upstream)
+        self.app_health = AppHealth(address, settings.health.app_livez, settings.health.app_readyz)
         self._pool = Pool(address, settings, self)
         self._ways = Ways(
             Http1Upstream(self._pool, str(address)),
@@ -230,12 +231,12 @@ class App:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_on_signal()))
 
     def _signalled(self, number: signal.Signals) -> None:
-        if self._stop.is_set():
+        self._signals += 1
+        if self._signals > 1:
             self._log.warning("second signal: not waiting any longer", signal=signal.Signals(number).name)
             self._drain.hurry.set()
             return
-        self.begin_drain(signal.Signals(number).name)
-        self._stop.set()
+        self.leave(signal.Signals(number).name)
 
     # ── other settings
 
@@ -293,6 +294,11 @@ class App:
             self._recorder.watch = self._drain.ended
             self._spawn(self._drain.close_idle())
             self._log.info("draining", cause=cause, in_flight=self._server.in_flight)
+
+    def leave(self, cause: str) -> None:
+        """Drain, and end."""
+        self.begin_drain(cause)
+        self._stop.set()
 
     def status(self) -> dict[str, object]:
         """Everything live, ready to become JSON."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from socket import gaierror
 from time import monotonic
 from typing import Final, NamedTuple
@@ -165,18 +165,10 @@ class Prober:
         return True, "accepts connections"
 
     async def _get(self) -> tuple[bool, str]:
-        # Imported late, as it takes longer than all else until the sidecar can answer.
         import aiohttp
 
-        address = self._address
-        connector = aiohttp.UnixConnector(address.path) if address.unix else aiohttp.TCPConnector(force_close=True)
-        base = "http://localhost" if address.unix else str(address)
         try:
-            async with (
-                aiohttp.ClientSession(connector=connector) as session,
-                session.get(base + self._path, allow_redirects=False) as answer,
-            ):
-                return 200 <= answer.status < 400, f"GET {self._shown} answered {answer.status}"
+            status = await get(self._address, self._path)
         except aiohttp.ClientConnectorError as error:
             raise error.os_error from None
         except aiohttp.ClientError as error:
@@ -184,6 +176,21 @@ class Prober:
             foreign = isinstance(error, aiohttp.ClientResponseError)
             why = "the answer is not valid HTTP" if foreign else error
             return False, f"GET {self._shown} failed: {why}"
+        return 200 <= status < 400, f"GET {self._shown} answered {status}"
+
+
+async def get(address: UpstreamAddress, path: str, headers: Mapping[str, str] | None = None) -> int:
+    """The status that the upstream answers a GET with, over a connection of its own. Raises aiohttp.ClientError."""
+    # Imported late, as it takes longer than all else until the sidecar can answer.
+    import aiohttp
+
+    connector = aiohttp.UnixConnector(address.path) if address.unix else aiohttp.TCPConnector(force_close=True)
+    base = "http://localhost" if address.unix else str(address)
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.get(base + path, headers=headers, allow_redirects=False) as answer,
+    ):
+        return answer.status
 
 
 def _why(error: OSError) -> str:

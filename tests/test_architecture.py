@@ -31,12 +31,12 @@ DOES_IO = frozenset({"open", "print", "input", "exec", "eval"})
 
 # Floors of the house, lowest first: a module imports from its own floor and from those below.
 FLOORS: list[set[str]] = [
-    {"errors", "headers", "address", "__init__", "settings", "telemetry.tally", "alarm", "descriptors"},
+    {"errors", "headers", "address", "units", "__init__", "settings", "telemetry.tally", "alarm", "descriptors"},
     {"exchange", "forwarding", "policy", "listen", "source"},
     {"answers", "relay", "replay", "health", "drain", "throttle", "layers", "stack"},
     {"telemetry", "http1"},
     {"admin", "banner", "ways"},
-    {"app", "demo"},
+    {"app", "demo", "inject"},
     {"cli"},
     {"__main__"},
 ]

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from sidecar.address import ListenAddress
 from sidecar.admin.actions import Actions
+from sidecar.admin.app_probes import AppProbes
 from sidecar.admin.door import MOST, Door
 from sidecar.admin.guard import guard
 from sidecar.admin.history import History
@@ -39,7 +40,7 @@ def build(plane: Plane, bound_host: str = "", door: Door | None = None) -> web.A
         middlewares.insert(0, door.inside)
     app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_BODY)
     history = History(plane)
-    app.add_routes([*Views(plane).routes(), *history.routes(), *Actions(plane).routes()])
+    app.add_routes([*Views(plane).routes(), *history.routes(), *Actions(plane).routes(), *AppProbes(plane).routes()])
     app.on_shutdown.append(history.dismiss)
     return app
 

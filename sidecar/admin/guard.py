@@ -19,7 +19,7 @@ from aiohttp.typedefs import Middleware
 
 from sidecar.admin.problems import problem
 
-OPEN: Final = frozenset({"/livez", "/readyz", "/startupz", "/healthz", "/metrics"})
+OPEN: Final = frozenset({"/livez", "/readyz", "/startupz", "/healthz", "/app/livez", "/app/readyz", "/metrics"})
 _INTERNET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 

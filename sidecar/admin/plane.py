@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from sidecar.address import UpstreamAddress
 from sidecar.health import UpstreamHealth
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import Recent
@@ -22,6 +23,14 @@ class ReloadResult(NamedTuple):
     restart_needed: list[str]
 
 
+class AppHealth(NamedTuple):
+    """Where the application's own health pages are."""
+
+    address: UpstreamAddress
+    livez: str
+    readyz: str
+
+
 class Plane(Protocol):
     """The running sidecar, as the admin port sees it."""
 
@@ -36,6 +45,10 @@ class Plane(Protocol):
     @property
     def health(self) -> UpstreamHealth:
         """The state of the upstream."""
+
+    @property
+    def app_health(self) -> AppHealth:
+        """Where /app/livez and /app/readyz lead to."""
 
     @property
     def metrics(self) -> Metrics:
@@ -54,6 +67,9 @@ class Plane(Protocol):
 
     def begin_drain(self, cause: str) -> None:
         """Begin a drain and go on accepting; joins one that runs. `cause` is for the log."""
+
+    def leave(self, cause: str) -> None:
+        """Drain, and end the process once that is done; joins a drain that runs."""
 
     def config(self) -> str:
         """The settings in force as a file, each with its origin; secrets are masked."""

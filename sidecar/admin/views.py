@@ -1,4 +1,4 @@
-"""The pages of the admin port about the sidecar as a whole. Each reads the `Plane`; only POST /drain changes something.
+"""The pages of the admin port about the sidecar as a whole. Each reads the `Plane`; only a POST changes something.
 
 /livez and /startupz never look at the upstream: a native sidecar's startup probe gates the start of the application.
 """
@@ -21,6 +21,8 @@ _PAGES: Final = {
     "/startupz": "200 once the data port is bound",
     "/readyz": "200 while requests are welcome; 503 while draining or while the upstream is down",
     "/healthz": "each dependency by name; 503 if one fails",
+    "/app/livez": "the status of the application's own health.app_livez, nothing else of it",
+    "/app/readyz": "the same of its health.app_readyz",
     "/metrics": "for Prometheus",
     "/status": "everything live",
     "/routes": "counts of each path template since the start",
@@ -32,6 +34,7 @@ _PAGES: Final = {
     "/breaker/open": "POST: open the circuit ?circuit=",
     "/breaker/close": "POST: close the circuit ?circuit=",
     "/drain": "POST: begin to leave",
+    "/quitquitquit": "POST: drain, and end; for a Job whose work is done",
 }
 
 
@@ -55,6 +58,7 @@ class Views:
             web.get("/status", self.status),
             web.get("/routes", self.routes_table),
             web.post("/drain", self.drain),
+            web.post("/quitquitquit", self.quit),
         ]
 
     async def index(self, request: web.Request) -> web.Response:
@@ -102,8 +106,13 @@ class Views:
 
     async def drain(self, request: web.Request) -> web.Response:
         """Begin to leave. The answer comes at once; SIGTERM or /status tells the rest."""
-        self._plane.begin_drain(f"POST /drain from {request.remote or 'a local socket'}")
+        self._plane.begin_drain(_cause(request))
         return answer({"draining": True}, 202)
+
+    async def quit(self, request: web.Request) -> web.Response:
+        """Drain and end. The page has the name that other sidecars gave it."""
+        self._plane.leave(_cause(request))
+        return answer({"draining": True, "ending": True}, 202)
 
     def _not_ready(self) -> str:
         plane = self._plane
@@ -114,6 +123,10 @@ class Views:
         if not plane.health.up:
             return f"upstream is down: {plane.health.last_error or 'not seen yet'}"
         return ""
+
+
+def _cause(request: web.Request) -> str:
+    return f"POST {request.path} from {request.remote or 'a local socket'}"
 
 
 def _text(text: str, status: int = 200) -> web.Response:

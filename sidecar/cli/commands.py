@@ -26,4 +26,6 @@ COMMANDS: Final = {
     "explain": Command("sidecar.cli.watch", "explain", "tell the whole story of one request, by its X-Request-ID"),
     "reload": Command("sidecar.cli.remote", "reload", "have a running sidecar read its settings again"),
     "drain": Command("sidecar.cli.remote", "drain", "have a running sidecar begin to drain (for preStop)"),
+    "wait": Command("sidecar.cli.wait", "wait", "wait until a sidecar takes requests, or until its service does"),
+    "inject": Command("sidecar.cli.inject", "inject", "put the sidecar into Kubernetes manifests, or take it out"),
 }

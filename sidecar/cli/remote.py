@@ -80,13 +80,16 @@ def reload(argv: list[str]) -> int:
 
 
 def drain(argv: list[str]) -> int:
-    """Have the running sidecar begin to drain; it keeps serving until it gets SIGTERM."""
-    options = parser_of("drain").parse(argv)
+    """Have the running sidecar begin to drain; it keeps serving until SIGTERM, unless it is to end by itself."""
+    parser = parser_of("drain")
+    parser.add_argument("--exit", action="store_true", help="Have it end as well, as soon as nothing is in flight.")
+    options = parser.parse(argv)
     try:
-        call(options, "POST", "/drain")
+        call(options, "POST", "/quitquitquit" if options.exit else "/drain")
     except ControlError as error:
         return failed("drain", str(error))
-    print("draining: not ready any more; still serving until SIGTERM")
+    until = "until what is in flight has ended" if options.exit else "until SIGTERM"
+    print(f"draining: not ready any more; still serving {until}")
     return 0
 
 
@@ -169,7 +172,7 @@ def _token(options: argparse.Namespace) -> str:
 
 def _refused(options: argparse.Namespace, asked: str, answer: Answer) -> ControlError:
     body = _problem(answer)
-    detail = str(body.get("detail") or "")
+    detail = str(body.get("detail") or body.get("cause") or "")
     if answer.status in (401, 403):
         said = detail or f"status {answer.status}"
         return RefusedError(f"refused: {said}; the token goes into --admin-token or {_TOKEN}", body)

@@ -130,6 +130,10 @@ class Health(Section, frozen=True):
     path: Annotated[str, kinds.PATH, Meta(description="Path to GET; empty = a TCP connection is enough.")] = ""
     interval: Annotated[float, kinds.DURATION, Meta(ge=0.01, description="Time between two checks.")] = 5.0
     timeout: Annotated[float, kinds.DURATION, Meta(ge=0.001, description="Longest wait for one check.")] = 1.0
+    app_livez: Annotated[
+        str, kinds.PATH, Meta(description="The service's own page behind /app/livez of the admin port; empty = none.")
+    ] = "/livez"
+    app_readyz: Annotated[str, kinds.PATH, Meta(description="The same behind /app/readyz.")] = "/readyz"
 
 
 class Drain(Section, frozen=True):

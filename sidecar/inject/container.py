@@ -1,0 +1,92 @@
+"""What is put into a pod: the container and the volume, as plain values. The chart renders the same by default."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sidecar.address import ListenAddress, parse_listen
+from sidecar.inject.options import CLASSIC, CLASSIC_DELAY, NATIVE, OPTIONS, Chosen
+
+NAME: Final = "sidecar"
+VOLUME: Final = "sidecar-config"
+
+_DIRECTORY: Final = "/etc/sidecar"
+_FILE: Final = f"{_DIRECTORY}/sidecar.yaml"
+_ADMIN_PORT: Final = parse_listen(OPTIONS["admin"].default).port
+_USER: Final = 65532
+
+# These always say what they are, for whoever reads the manifest.
+_ALWAYS: Final = ("upstream", "listen", "admin")
+
+
+def container(chosen: Chosen, upstream: str) -> dict[str, Any]:
+    """The container, in front of `upstream`."""
+    listen, admin = parse_listen(chosen["listen"]), parse_listen(chosen["admin"])
+    made: dict[str, Any] = {"name": NAME, "image": chosen["image"]}
+    if chosen["pull-policy"]:
+        made["imagePullPolicy"] = chosen["pull-policy"]
+    if chosen["mode"] == NATIVE:
+        made["restartPolicy"] = "Always"
+    made |= {
+        "args": _args(chosen, upstream),
+        "env": [{"name": "SIDECAR_LOG__FORMAT", "value": "json"}],
+        "ports": [
+            {"name": "http", "containerPort": listen.port, "protocol": "TCP"},
+            {"name": "admin", "containerPort": admin.port, "protocol": "TCP"},
+        ],
+        "startupProbe": _probe("/startupz") | {"periodSeconds": 1, "failureThreshold": 30},
+        "livenessProbe": _probe("/livez"),
+        "readinessProbe": _probe("/readyz"),
+        "lifecycle": {"preStop": {"exec": {"command": _drain(admin)}}},
+        "resources": {
+            "requests": {"cpu": chosen["cpu"], "memory": chosen["memory"]},
+            "limits": {"memory": chosen["memory-limit"]},
+        },
+        "securityContext": _security(),
+    }
+    if chosen["config-map"]:
+        made["volumeMounts"] = [{"name": VOLUME, "mountPath": _DIRECTORY, "readOnly": True}]
+    return made
+
+
+def volume(chosen: Chosen) -> dict[str, Any] | None:
+    """The volume with the settings file; None without one."""
+    return {"name": VOLUME, "configMap": {"name": chosen["config-map"]}} if chosen["config-map"] else None
+
+
+def drain_delay(chosen: Chosen) -> str:
+    """How long it keeps accepting once it has been told to leave."""
+    if chosen["mode"] == CLASSIC and not chosen.given("drain-delay"):
+        return CLASSIC_DELAY
+    return chosen["drain-delay"]
+
+
+def _args(chosen: Chosen, upstream: str) -> list[str]:
+    values = {"upstream": upstream, "drain-delay": drain_delay(chosen)}
+    found: list[str] = []
+    for name, option in OPTIONS.items():
+        value = values.get(name, chosen[name])
+        if option.knob and (name in _ALWAYS or chosen.given(name) or value != option.default):
+            found += [option.flag, value]
+    return [*found, "--config", _FILE] if chosen["config-map"] else found
+
+
+def _probe(path: str) -> dict[str, Any]:
+    return {"httpGet": {"path": path, "port": "admin"}}
+
+
+def _drain(admin: ListenAddress) -> list[str]:
+    command = ["sidecar", "drain"]
+    return command if admin.port == _ADMIN_PORT else [*command, "--admin", f"127.0.0.1:{admin.port}"]
+
+
+def _security() -> dict[str, Any]:
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": _USER,
+        "runAsGroup": _USER,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }

@@ -1,0 +1,152 @@
+"""What can be said of an injected sidecar: the one table of flags of `sidecar inject` and annotations of workloads.
+
+    --NAME VALUE   =   sidecar/NAME: VALUE
+
+Every flag of `sidecar run` is here too, read by the same reader, and handed on. `--help`, the table in
+docs/kubernetes.md and the reading of annotations all come from here. Knows no manifest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Final, NamedTuple
+
+from sidecar import __version__
+from sidecar.settings.flags import FLAGS
+from sidecar.settings.kinds import choice
+from sidecar.settings.knobs import knobs
+from sidecar.units import parse_duration
+
+PREFIX: Final = "sidecar/"
+
+# Where what was done is kept, so that it can be undone.
+RECORD: Final = PREFIX + "injected"
+OPT_OUT: Final = PREFIX + "inject"
+
+NATIVE, CLASSIC = "native", "classic"
+
+# In classic mode nothing holds SIGTERM back until the application has ended, so the sidecar waits by itself.
+CLASSIC_DELAY: Final = "10s"
+
+# A secret does not belong into a manifest, and a file's address cannot be a flag of an injected container.
+_NOT_HERE: Final = frozenset({"admin.token"})
+
+_IN_POD: Final = {"listen": ":8900", "admin.listen": ":8901"}
+
+
+class Option(NamedTuple):
+    """One row: `read` raises `ValueError` ("what is wrong; what to write instead"). `knob` = its path, handed on."""
+
+    name: str
+    metavar: str
+    default: str
+    meaning: str
+    read: Callable[[str], object]
+    knob: str = ""
+
+    @property
+    def flag(self) -> str:
+        """As it is written on the command line."""
+        return f"--{self.name}"
+
+    @property
+    def annotation(self) -> str:
+        """As it is written in a manifest."""
+        return PREFIX + self.name
+
+
+class Chosen:
+    """Values by name: an annotation of the workload's, else a flag, else the default."""
+
+    def __init__(self, flags: Mapping[str, str], annotations: Mapping[str, str]) -> None:
+        self._given = {**flags, **annotations}
+
+    def __getitem__(self, name: str) -> str:
+        return self._given.get(name) or OPTIONS[name].default
+
+    def given(self, name: str) -> bool:
+        """Whether somebody has said it."""
+        return name in self._given
+
+    def seconds(self, name: str) -> float:
+        """A duration."""
+        return parse_duration(self[name])
+
+
+def from_annotations(annotations: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The options that these annotations say, and what is wrong with them."""
+    values, wrong = {}, []
+    for key, value in annotations.items():
+        name = key.removeprefix(PREFIX)
+        if key in (RECORD, OPT_OUT) or name == key:
+            continue
+        try:
+            values[name] = checked(name, value)
+        except KeyError:
+            close = get_close_matches(name, OPTIONS, n=1)
+            hint = f"did you mean {PREFIX}{close[0]}?" if close else "see sidecar inject --help"
+            wrong.append(f"annotation {key} is not known; {hint}")
+        except ValueError as error:
+            wrong.append(f"annotation {key}: {value} {error}")
+    return values, wrong
+
+
+def opted_out(annotations: Mapping[str, str]) -> bool:
+    """Whether the workload wants no sidecar. Raises `ValueError`."""
+    said = annotations.get(OPT_OUT, "true")
+    if said not in ("true", "false"):
+        raise ValueError(f'annotation {OPT_OUT}: {said} is neither true nor false; write "true" or "false"')
+    return said == "false"
+
+
+def checked(name: str, value: str) -> str:
+    """The value, if it is a good one. Raises `ValueError`, and `KeyError` where there is no such option."""
+    OPTIONS[name].read(value)
+    return value
+
+
+def _matching(pattern: str, wrong: str) -> Callable[[str], object]:
+    def read(text: str) -> object:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(wrong)
+        return text
+
+    return read
+
+
+def _own() -> list[Option]:
+    image = _matching("[a-zA-Z0-9][a-zA-Z0-9._/:@-]*", "is not an image; write it like registry.example.com/sidecar:1")
+    name = _matching("[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "is not a name; write it like sidecar-config")
+    cpu = _matching("[0-9]+m?|[0-9]+[.][0-9]+", "is not an amount of processors; write it like 100m or 0.5")
+    memory = _matching("[0-9]+(Ki|Mi|Gi|k|M|G)?", "is not an amount of memory; write it like 96Mi")
+    mode, pull = choice(NATIVE, CLASSIC), choice("Always", "IfNotPresent", "Never")
+    return [
+        Option("image", "IMAGE", f"sidecar:{__version__}", "The sidecar's image.", image),
+        Option("pull-policy", pull.name, "", "Its imagePullPolicy; empty = the cluster's default.", pull.read),
+        Option("mode", mode.name, NATIVE, "native needs Kubernetes 1.29; classic = an ordinary container.", mode.read),
+        Option("config-map", "NAME", "", "ConfigMap with sidecar.yaml, mounted at /etc/sidecar.", name),
+        Option("app-drain", "DURATION", "0s", "How long the application takes to end on SIGTERM.", parse_duration),
+        Option("cpu", "AMOUNT", "100m", "Processor time to request; there is no limit.", cpu),
+        Option("memory", "AMOUNT", "96Mi", "Memory to request.", memory),
+        Option("memory-limit", "AMOUNT", "256Mi", "Memory it may have.", memory),
+    ]
+
+
+def _handed_on() -> list[Option]:
+    found = []
+    for path, flag in FLAGS.items():
+        if path in _NOT_HERE:
+            continue
+        knob = knobs()[path]
+        default = _IN_POD.get(path) or ("" if knob.default is None else knob.show(knob.default))
+        meaning = knob.meaning
+        if path == "upstream":
+            meaning += " Without it, the first containerPort of the pod."
+        metavar = knob.kind.name if "|" in knob.kind.name else knob.kind.name.upper()
+        found.append(Option(flag.removeprefix("--"), metavar, default, meaning, knob.read, path))
+    return found
+
+
+OPTIONS: Final = {option.name: option for option in [*_own(), *_handed_on()]}

@@ -1,0 +1,201 @@
+"""The sidecar put into one workload's pod, and taken out of it. Pure: gives edits, and says what it cannot do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from sidecar.address import UpstreamAddress, parse_listen, parse_upstream
+from sidecar.inject import grace, record, tree
+from sidecar.inject.container import NAME, VOLUME, container, drain_delay, volume
+from sidecar.inject.edits import Edit, add_entries, add_item, cut, fill, offset_of, set_scalar
+from sidecar.inject.objects import Workload, pod_spec
+from sidecar.inject.options import CLASSIC, NATIVE, OPT_OUT, Chosen
+from sidecar.inject.record import Change
+from sidecar.inject.tree import MappingNode, Node, SequenceNode
+from sidecar.units import parse_duration
+
+GRACE: Final = "terminationGracePeriodSeconds"
+
+_SLEEP: Final = re.compile(r"(?:.*\s)?sleep\s+([0-9]+)s?\s*;?")
+TO_COMPLETION: Final = frozenset({"Job", "CronJob"})
+_LISTS: Final = ("initContainers", "containers", "volumes")
+
+
+class CannotError(Exception):
+    """This workload gets no sidecar; each of `reasons` is a sentence that begins with where."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+class Injection(NamedTuple):
+    """What puts the sidecar in. `ports` are the numbers and names that the application's port has in the pod."""
+
+    edits: list[Edit]
+    notes: list[str]
+    ports: frozenset[str]
+    listen: int
+
+
+def inject(text: str, workload: Workload, chosen: Chosen) -> Injection:
+    """The edits that put the sidecar into a pod without one. Raises `CannotError`."""
+    spec = pod_spec(workload)
+    assert isinstance(spec, MappingNode)
+    reasons = list(_obstacles(workload, spec, chosen))
+    upstream = _upstream(spec, chosen)
+    if upstream is None:
+        where = workload.at("spec.containers")
+        reasons.append(f"{where}: no containerPort says where the application listens; give --upstream")
+    elif upstream.unix:
+        reasons.append(f"{workload.at('spec')}: a socket as upstream needs a volume that both containers mount")
+    if reasons or upstream is None:
+        raise CannotError(*reasons)
+    added: dict[str, Any] = {}
+    changes, edits, notes = {}, [], list(_hints(workload, spec))
+    seconds, was = _needed(spec, chosen), tree.entry(spec, GRACE)
+    if seconds > _grace(spec):
+        notes.append(f"{workload.at(f'spec.{GRACE}')}: raised from {_grace(spec)} to {seconds} seconds")
+        if was is None:
+            added[GRACE] = seconds
+            changes[GRACE] = Change(None, str(seconds))
+        else:
+            changes[GRACE] = Change(text[tree.start(was[1]) : tree.end(was[1])], str(seconds))
+            edits.append(set_scalar(was[1], str(seconds)))
+    lists = {"volumes": volume(chosen)}
+    lists["initContainers" if chosen["mode"] == NATIVE else "containers"] = container(chosen, str(upstream))
+    for key, value in lists.items():
+        found = tree.entry(spec, key)
+        if value is not None and found is None:
+            added[key] = [value]
+        elif value is not None and found is not None:
+            edits.append(_first(text, spec, key, found, value))
+    if added:
+        edits.append(add_entries(text, spec, added, "containers", offset_of(text, spec, "containers")))
+    edits.append(record.write(text, workload.template, changes))
+    return Injection(edits, notes, _names(spec, upstream.port), parse_listen(chosen["listen"]).port)
+
+
+def remove(text: str, workload: Workload) -> tuple[list[Edit], list[str]]:
+    """The edits that take out what was injected, and what stays; nothing where there was no injection."""
+    changes, spec = record.read(workload.template), pod_spec(workload)
+    if changes is None or spec is None:
+        return [], []
+    edits, notes = [record.erase(text, workload.above)], []
+    for key in _LISTS:
+        listed = tree.entry(spec, key)
+        for item in tree.items(listed[1]) if listed is not None else ():
+            assert listed is not None
+            if tree.text(tree.find(item, "name")) == (VOLUME if key == "volumes" else NAME):
+                edits.append(cut(text, [*workload.above, spec, listed[1]], item))
+    change, found = changes.get(GRACE), tree.entry(spec, GRACE)
+    if change is not None and found is not None:
+        if tree.text(found[1]) != change.now:
+            notes.append(f"{workload.at(f'spec.{GRACE}')}: was {change.now} and has been changed since; left as it is")
+        elif change.was is None:
+            edits.append(cut(text, [*workload.above, spec], found[1]))
+        else:
+            edits.append(set_scalar(found[1], change.was))
+    return edits, notes
+
+
+def _first(text: str, spec: Node, key: str, found: tree.Pair, value: dict[str, Any]) -> Edit:
+    if isinstance(found[1], SequenceNode):
+        return add_item(text, found[1], value, offset_of(text, spec, key))
+    return fill(text, found, [value])
+
+
+def _obstacles(workload: Workload, spec: Node, chosen: Chosen) -> Iterator[str]:
+    if tree.text(tree.find(spec, "hostNetwork")) == "true":
+        yield (
+            f"{workload.at('spec.hostNetwork')}: the pod has the node's network, so its ports would be the node's; "
+            f'say {OPT_OUT}: "false" to leave it alone'
+        )
+    if chosen["mode"] == CLASSIC and workload.kind in TO_COMPLETION:
+        yield f"{workload.at('spec')}: a {workload.kind} never ends beside a classic sidecar; use mode native"
+    listen, admin = parse_listen(chosen["listen"]), parse_listen(chosen["admin"])
+    for name, address in (("listen", listen), ("admin", admin)):
+        if address.unix or address.port == 0 or (address.loopback and name == "listen"):
+            yield f"{workload.at('spec')}: --{name} {address} cannot be reached from outside the pod; write :PORT"
+    for path, one in _containers(spec):
+        if tree.text(tree.find(one, "name")) == NAME:
+            yield f"{workload.at(path)}: has a container {NAME} that was not injected; take it out, or rename it"
+        for port in _ports(one):
+            if port in (str(listen.port), str(admin.port)):
+                yield f"{workload.at(f'{path}.ports')}: uses port {port} itself; give --listen and --admin others"
+    lists = ("initContainers", "volumes") if chosen["config-map"] else ("initContainers",)
+    for key in ("containers",) if chosen["mode"] == CLASSIC else lists:
+        if tree.merged(spec, key):
+            yield f"{workload.at(f'spec.{key}')}: comes from a merge (<<), and a list of its own would hide that one"
+    metadata = tree.find(workload.template, "metadata")
+    if tree.merged(workload.template, "metadata") or tree.merged(metadata, "annotations"):
+        yield f"{workload.at('metadata.annotations')}: come from a merge (<<), and others would hide them"
+
+
+def _hints(workload: Workload, spec: Node) -> Iterator[str]:
+    if workload.kind in TO_COMPLETION:
+        return
+    for number, one in enumerate(tree.items(tree.find(spec, "containers"))):
+        if _ports(one) and tree.find(one, "lifecycle", "preStop") is None:
+            yield (
+                f"{workload.at(f'spec.containers[{number}].lifecycle')}: no preStop; until the pod is out of every "
+                "load balancer, new requests meet an application that has stopped listening: let it sleep 10 seconds"
+            )
+
+
+def _containers(spec: Node) -> Iterator[tuple[str, Node]]:
+    for key in ("initContainers", "containers"):
+        for number, one in enumerate(tree.items(tree.find(spec, key))):
+            yield f"spec.{key}[{number}]", one
+
+
+def _ports(one: Node) -> list[str]:
+    return [tree.text(tree.find(port, "containerPort")) for port in tree.items(tree.find(one, "ports"))]
+
+
+def _upstream(spec: Node, chosen: Chosen) -> UpstreamAddress | None:
+    if chosen["upstream"]:
+        return parse_upstream(chosen["upstream"])
+    for one in tree.items(tree.find(spec, "containers")):
+        for port in _ports(one):
+            if port.isascii() and port.isdigit():
+                return UpstreamAddress("127.0.0.1", int(port))
+    return None
+
+
+def _names(spec: Node, upstream: int) -> frozenset[str]:
+    """What a Service may call the application's port."""
+    names = {str(upstream)}
+    for one in tree.items(tree.find(spec, "containers")):
+        for port in tree.items(tree.find(one, "ports")):
+            if tree.text(tree.find(port, "containerPort")) == str(upstream):
+                names.add(tree.text(tree.find(port, "name")))
+    return frozenset(names - {""})
+
+
+def _grace(spec: Node) -> int:
+    said = tree.text(tree.find(spec, GRACE))
+    return int(said) if said.isascii() and said.isdigit() else grace.DEFAULT
+
+
+def _needed(spec: Node, chosen: Chosen) -> int:
+    sleeps = (_sleep(tree.find(one, "lifecycle", "preStop")) for one in tree.items(tree.find(spec, "containers")))
+    return grace.needed(
+        native=chosen["mode"] == NATIVE,
+        pre_stop=max(sleeps, default=0),
+        app_drain=chosen.seconds("app-drain"),
+        delay=parse_duration(drain_delay(chosen)),
+        timeout=chosen.seconds("drain-timeout"),
+    )
+
+
+def _sleep(hook: Node | None) -> int:
+    """How long a preStop hook sleeps, where that can be seen."""
+    said = tree.text(tree.find(hook, "sleep", "seconds"))
+    if said.isascii() and said.isdigit():
+        return int(said)
+    command = " ".join(map(tree.text, tree.items(tree.find(hook, "exec", "command"))))
+    match = _SLEEP.fullmatch(command)
+    return int(match[1]) if match else 0

@@ -1,0 +1,137 @@
+"""A whole stream: the sidecar put into every pod of it, or taken out of all. Pure: text in, text out.
+
+What was injected before is taken out first. So doing it twice is doing it once, and a changed flag changes what stands
+there. A stream in which anything is wrong gets no sidecar at all: half a stream applied is worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sidecar.inject import pods, services, tree
+from sidecar.inject.edits import Edit, apply
+from sidecar.inject.objects import Service, Workload, objects, pod_spec
+from sidecar.inject.options import Chosen, from_annotations, opted_out
+from sidecar.inject.tree import StreamError
+
+
+class Result(NamedTuple):
+    """The new text, and what to know of it; or `problems`, and then the text is the old one."""
+
+    text: str
+    notes: list[str]
+    problems: list[str]
+
+
+def inject(text: str, flags: Mapping[str, str]) -> Result:
+    """Put the sidecar into every pod of the stream. `flags` are good values by name of option."""
+    try:
+        base, notes = _without(text)
+        found = list(objects(tree.documents(base)))
+    except StreamError as error:
+        return Result(text, [], [str(error)])
+    workloads = [one for one in found if isinstance(one, Workload)]
+    edits: list[Edit] = []
+    problems: list[str] = []
+    injected: list[tuple[Workload, pods.Injection]] = []
+    for workload in workloads:
+        try:
+            made = _injection(base, workload, flags, notes)
+        except pods.CannotError as error:
+            problems += error.reasons
+            continue
+        if made is not None:
+            injected.append((workload, made))
+            edits += made.edits
+            notes += made.notes
+    if problems:
+        return Result(text, [], problems)
+    edits += _lead(base, [one for one in found if isinstance(one, Service)], workloads, injected, notes)
+    return _checked(text, base, apply(base, edits), notes)
+
+
+def uninject(text: str) -> Result:
+    """Take the sidecar out of every pod of the stream."""
+    try:
+        return Result(*_without(text), [])
+    except StreamError as error:
+        return Result(text, [], [str(error)])
+
+
+def _without(text: str) -> tuple[str, list[str]]:
+    edits: list[Edit] = []
+    notes: list[str] = []
+    for one in objects(tree.documents(text)):
+        undone = pods.remove(text, one) if isinstance(one, Workload) else services.restore(text, one)
+        edits += undone[0]
+        notes += undone[1]
+    return apply(text, edits), notes
+
+
+def _injection(text: str, workload: Workload, flags: Mapping[str, str], notes: list[str]) -> pods.Injection | None:
+    """What puts the sidecar into a workload; None where it wants none, or has no pod."""
+    try:
+        if opted_out(workload.annotations):
+            return None
+    except ValueError as error:
+        raise pods.CannotError(f"{workload.at('metadata')}: {error}") from None
+    values, wrong = from_annotations(workload.annotations)
+    if wrong:
+        raise pods.CannotError(*(f"{workload.at('metadata')}: {each}" for each in wrong))
+    if not tree.items(tree.find(pod_spec(workload), "containers")):
+        notes.append(f"{workload.at('spec.containers')}: there are none here; left alone")
+        return None
+    return pods.inject(text, workload, Chosen(flags, values))
+
+
+def _lead(
+    text: str,
+    found: list[Service],
+    workloads: list[Workload],
+    injected: list[tuple[Workload, pods.Injection]],
+    notes: list[str],
+) -> list[Edit]:
+    """The edits that lead Services to the sidecars; says which pods no Service here leads to."""
+    edits: list[Edit] = []
+    led: set[int] = set()
+    for service in found:
+        mine = [(number, made) for number, (workload, made) in enumerate(injected) if service.selects(workload)]
+        if not mine:
+            continue
+        ports = frozenset[str]().union(*(made.ports for _, made in mine))
+        listens = {made.listen for _, made in mine}
+        if len(mine) < sum(map(service.selects, workloads)) or len(listens) > 1:
+            notes.append(f"{service.place}: selects pods with and without this sidecar; its targetPort stays as it is")
+            continue
+        redirection = services.redirect(text, service, ports, min(listens))
+        edits += redirection.edits
+        if redirection.found:
+            led.update(number for number, _ in mine)
+            if redirection.edits:
+                notes.append(f"{service.place}: targetPort is {min(listens)} now, the sidecar's")
+    notes += [
+        f"{workload.place}: no Service here leads to it; give its Service targetPort {made.listen}"
+        for number, (workload, made) in enumerate(injected)
+        if number not in led and made.ports and workload.kind not in pods.TO_COMPLETION
+    ]
+    return edits
+
+
+def _checked(text: str, base: str, made: str, notes: list[str]) -> Result:
+    """The result, having seen that it can be read, and whether it can be undone."""
+    try:
+        restored, _ = _without(made)
+    except StreamError as error:
+        return Result(text, [], [f"this stream is written in a way that nothing can be inserted into: {error}"])
+    if restored != base:
+        notes = [*notes, "--uninject will not restore this stream byte for byte: " + _difference(base, restored)]
+    return Result(made, notes, [])
+
+
+def _difference(one: str, other: str) -> str:
+    lines, others = one.splitlines(), other.splitlines()
+    for number, (line, counterpart) in enumerate(zip(lines, others, strict=False), 1):
+        if line != counterpart:
+            return f"line {number}, {line.strip()!r}, will be {counterpart.strip()!r}"
+    return f"it will have {len(others)} lines in place of {len(lines)}"
