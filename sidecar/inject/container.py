@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sidecar.address import ListenAddress, parse_listen
-from sidecar.inject.options import CLASSIC, CLASSIC_DELAY, NATIVE, OPTIONS, Chosen
+from sidecar.inject.options import NATIVE, OPTIONS, Chosen
 
 NAME: Final = "sidecar"
 VOLUME: Final = "sidecar-config"
@@ -35,8 +35,8 @@ def container(chosen: Chosen, upstream: str) -> dict[str, Any]:
             {"name": "admin", "containerPort": admin.port, "protocol": "TCP"},
         ],
         "startupProbe": _probe("/startupz") | {"periodSeconds": 1, "failureThreshold": 30},
-        "livenessProbe": _probe("/livez"),
-        "readinessProbe": _probe("/readyz"),
+        "livenessProbe": _probe("/livez") | {"periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+        "readinessProbe": _probe("/readyz") | {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
         "lifecycle": {"preStop": {"exec": {"command": _drain(admin)}}},
         "resources": {
             "requests": {"cpu": chosen["cpu"], "memory": chosen["memory"]},
@@ -54,20 +54,12 @@ def volume(chosen: Chosen) -> dict[str, Any] | None:
     return {"name": VOLUME, "configMap": {"name": chosen["config-map"]}} if chosen["config-map"] else None
 
 
-def drain_delay(chosen: Chosen) -> str:
-    """How long it keeps accepting once it has been told to leave."""
-    if chosen["mode"] == CLASSIC and not chosen.given("drain-delay"):
-        return CLASSIC_DELAY
-    return chosen["drain-delay"]
-
-
 def _args(chosen: Chosen, upstream: str) -> list[str]:
-    values = {"upstream": upstream, "drain-delay": drain_delay(chosen)}
     found: list[str] = []
     for name, option in OPTIONS.items():
-        value = values.get(name, chosen[name])
-        if option.knob and (name in _ALWAYS or chosen.given(name) or value != option.default):
-            found += [option.flag, value]
+        # What a settings file may say, no flag takes from it unless somebody asks for that.
+        if name in _ALWAYS or (option.knob and (chosen.given(name) or (option.pods_own and not chosen["config-map"]))):
+            found += [option.flag, upstream if name == "upstream" else chosen[name]]
     return [*found, "--config", _FILE] if chosen["config-map"] else found
 
 

@@ -1,14 +1,14 @@
 """Changes to a YAML text at the places that its nodes name, each with its exact inverse. Pure.
 
-What goes in goes in *before* something: before a key or an item of block style with a line break and the indentation
-after it, before one of flow style with a comma. `cut` takes out just that. So nothing else moves, wherever comments
-and blank lines stand, whatever ends the lines and the file.
+What goes in goes in before a key or an item of block style, with a line break and the indentation after it; before one
+of flow style, with a comma; or as lines below a scalar. `cut` takes out just that. So nothing else moves, wherever
+comments and blank lines stand, whatever ends the lines and the file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 from sidecar.inject import emit, tree
@@ -16,7 +16,12 @@ from sidecar.inject.tree import MappingNode, Node, SequenceNode
 
 _DASH: Final = re.compile(r"^[ ]*(-)(?=\s)", re.MULTILINE)
 _REST: Final = re.compile(r"[ \t]*(#[^\r\n]*)?(\r\n|\n|\r)")
+_LINE: Final = re.compile(r"[^\r\n]*")
 _COMMENT: Final = re.compile(r"( *)#")
+
+
+class StyleError(Exception):
+    """The text is written in a way that nothing can be inserted into; one sentence."""
 
 
 class Edit(NamedTuple):
@@ -43,13 +48,28 @@ def newline(text: str) -> str:
 
 
 def add_entries(text: str, mapping: MappingNode, values: dict[str, Any], before: str = "", offset: int = 0) -> Edit:
-    """Give a mapping these entries, before its key `before` or else its first; above the comments of that key."""
+    """Give a mapping these entries, before its key `before` or else its first; above the comments of that key.
+
+    Raises `StyleError`, as all that add do.
+    """
     if tree.flow(mapping):
         return _into_flow(text, mapping, ", ".join(f"{emit.flow(key)}: {emit.flow(values[key])}" for key in values))
     keys = [key for key, _ in tree.pairs(mapping)]
     place = next((number for number, key in enumerate(keys) if key.value == before), 0)
     above = tree.end(mapping.value[place - 1][1]) if place else 0
     return _into_block(text, tree.start(keys[place]), emit.block(values, offset), above)
+
+
+def add_after(text: str, mapping: MappingNode, key: str, values: dict[str, Any]) -> Edit:
+    """Give a mapping these entries, in the lines below the scalar that `key` has; within brackets, before it."""
+    if tree.flow(mapping):
+        return add_entries(text, mapping, values)
+    found = tree.entry(mapping, key)
+    assert found is not None
+    place = _LINE.match(text, tree.end(found[1]))
+    assert place is not None
+    end = newline(text) + " " * int(found[0].start_mark.column)
+    return Edit(place.end(), place.end(), "".join(end + line for line in emit.block(values, 0)))
 
 
 def add_item(text: str, sequence: SequenceNode, value: dict[str, Any], offset: int = 0) -> Edit:
@@ -73,14 +93,15 @@ def set_scalar(node: Node, source: str) -> Edit:
     return Edit(tree.start(node), tree.end(node), source)
 
 
-def cut(text: str, parents: list[Node], child: Node) -> Edit:
+def cut(text: str, parents: list[Node], child: Node, made: Collection[str] = ()) -> Edit:
     """Take a child, a mapping's value or a sequence's item, out of the last of its parents.
 
-    Where that leaves a block without anything, it goes as well, and its own parent's key for it.
+    Where that leaves the parent without anything, it goes as well, if its key is one of those that were `made`, or if
+    it is a block, which cannot be empty.
     """
     *above, parent = parents
-    if len(parent.value) == 1 and not tree.flow(parent) and above:
-        return cut(text, above, parent)
+    if len(parent.value) == 1 and above and (not tree.flow(parent) or _key_of(above[-1], parent) in made):
+        return cut(text, above, parent, made)
     begin, finish = _span(text, parent, child)
     return _from_flow(parent, child, begin, finish) if tree.flow(parent) else _from_block(text, begin, finish)
 
@@ -95,6 +116,9 @@ def offset_of(text: str, mapping: Node, key: str) -> int:
 
 def _into_block(text: str, place: int, lines: list[str], above: int) -> Edit:
     column = _column(text, place)
+    if text[place - column : place].rstrip().endswith("?"):
+        line = text.count("\n", 0, place) + 1
+        raise StyleError(f"line {line}: has its key behind a question mark, where nothing can be inserted; write KEY:")
     place = _above_comments(text, place, column, above)
     end = newline(text) + " " * column
     return Edit(place, place, end.join(lines) + end)
@@ -123,6 +147,10 @@ def _into_flow(text: str, node: Node, added: str) -> Edit:
     return Edit(place, place, added + separator)
 
 
+def _key_of(parent: Node, child: Node) -> str:
+    return next((tree.text(key) for key, value in tree.pairs(parent) if value is child), "")
+
+
 def _span(text: str, parent: Node, child: Node) -> tuple[int, int]:
     """From where to where in the text a child stands, with its key or dash."""
     if isinstance(parent, MappingNode):
@@ -149,9 +177,9 @@ def _from_block(text: str, begin: int, finish: int) -> Edit:
     column = _column(text, begin)
     rest = _REST.match(text, finish)
     next_line = rest.end() if rest else len(text)
-    if rest and text[next_line : next_line + column] == " " * column:
+    if text[begin - column : begin].strip():
+        # Behind a dash: what comes next takes its place.
         return Edit(begin, next_line + column, "")
-    # It is the last of its block: its whole lines go.
     begin -= column
     if rest is None and begin:
         begin -= len(newline(text))

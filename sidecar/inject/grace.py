@@ -9,7 +9,7 @@ Everything in a pod shares one clock, which begins when the pod is told to end; 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 # Of Kubernetes, where a pod says nothing.
 DEFAULT: Final = 30
@@ -18,8 +18,32 @@ DEFAULT: Final = 30
 _SLACK: Final = 5
 
 
-def needed(*, native: bool, pre_stop: float, app_drain: float, delay: float, timeout: float) -> int:
-    """The `terminationGracePeriodSeconds` that is enough."""
-    app = pre_stop + app_drain
-    longest = max(app, delay) + timeout if native else max(app, delay + timeout)
-    return math.ceil(longest + _SLACK)
+# What is idle closes within this time after the drain delay, and the application has to be there until then.
+_QUIET: Final = 2
+
+
+class Ending(NamedTuple):
+    """The times of a pod's end: the application's preStop and its own drain, the sidecar's delay and timeout."""
+
+    native: bool
+    pre_stop: float
+    app_drain: float
+    delay: float
+    timeout: float
+
+    @property
+    def needed(self) -> int:
+        """The `terminationGracePeriodSeconds` that is enough."""
+        app = self.pre_stop + self.app_drain
+        longest = max(app, self.delay) + self.timeout if self.native else max(app, self.delay + self.timeout)
+        return math.ceil(longest + _SLACK)
+
+    @property
+    def least_pre_stop(self) -> int:
+        """How long the application should go on as if nothing had happened."""
+        return math.ceil(self.delay + _QUIET)
+
+    @property
+    def least_timeout(self) -> int:
+        """In classic mode, the drain timeout with which the sidecar outlives the application."""
+        return 0 if self.native else math.ceil(self.pre_stop + self.app_drain - self.delay)

@@ -27,17 +27,32 @@ OPT_OUT: Final = PREFIX + "inject"
 
 NATIVE, CLASSIC = "native", "classic"
 
-# In classic mode nothing holds SIGTERM back until the application has ended, so the sidecar waits by itself.
-CLASSIC_DELAY: Final = "10s"
+# In classic mode nothing holds SIGTERM back until the application has ended, so the sidecar waits by itself: with the
+# delay, for the 10 s that an application should sleep and the 25 s that it may take.
+CLASSIC_TIMEOUT: Final = "27s"
 
-# A secret does not belong into a manifest, and a file's address cannot be a flag of an injected container.
+# A secret does not belong into a manifest.
 _NOT_HERE: Final = frozenset({"admin.token"})
 
-_IN_POD: Final = {"listen": ":8900", "admin.listen": ":8901"}
+# Where a pod differs from a laptop, the same as in the chart: in native mode the application has ended before the drain
+# timeout begins; an ingress controller is a pod or a node, and what it says of the client must survive.
+_IN_POD: Final = {
+    "listen": ":8900",
+    "admin.listen": ":8901",
+    "drain.delay": "8s",
+    "drain.timeout": "5s",
+    "forwarding.trusted_proxies": "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,fc00::/7",
+}
+
+# Annotations with our prefix that the chart writes for itself.
+_CHART: Final = frozenset({PREFIX + "needs-restart"})
 
 
 class Option(NamedTuple):
-    """One row: `read` raises `ValueError` ("what is wrong; what to write instead"). `knob` = its path, handed on."""
+    """One row: `read` raises `ValueError` ("what is wrong; what to write instead").
+
+    `knob` is the path of the setting that it is handed on as; `pods_own` says that the default is not the setting's.
+    """
 
     name: str
     metavar: str
@@ -45,6 +60,7 @@ class Option(NamedTuple):
     meaning: str
     read: Callable[[str], object]
     knob: str = ""
+    pods_own: bool = False
 
     @property
     def flag(self) -> str:
@@ -64,7 +80,10 @@ class Chosen:
         self._given = {**flags, **annotations}
 
     def __getitem__(self, name: str) -> str:
-        return self._given.get(name) or OPTIONS[name].default
+        given = self._given.get(name)
+        if not given and name == "drain-timeout" and self["mode"] == CLASSIC:
+            return CLASSIC_TIMEOUT
+        return given or OPTIONS[name].default
 
     def given(self, name: str) -> bool:
         """Whether somebody has said it."""
@@ -80,7 +99,7 @@ def from_annotations(annotations: Mapping[str, str]) -> tuple[dict[str, str], li
     values, wrong = {}, []
     for key, value in annotations.items():
         name = key.removeprefix(PREFIX)
-        if key in (RECORD, OPT_OUT) or name == key:
+        if key in (RECORD, OPT_OUT) or key in _CHART or name == key:
             continue
         try:
             values[name] = checked(name, value)
@@ -127,7 +146,9 @@ def _own() -> list[Option]:
         Option("pull-policy", pull.name, "", "Its imagePullPolicy; empty = the cluster's default.", pull.read),
         Option("mode", mode.name, NATIVE, "native needs Kubernetes 1.29; classic = an ordinary container.", mode.read),
         Option("config-map", "NAME", "", "ConfigMap with sidecar.yaml, mounted at /etc/sidecar.", name),
-        Option("app-drain", "DURATION", "0s", "How long the application takes to end on SIGTERM.", parse_duration),
+        Option(
+            "app-drain", "DURATION", "25s", "The application takes this long at most to end on SIGTERM.", parse_duration
+        ),
         Option("cpu", "AMOUNT", "100m", "Processor time to request; there is no limit.", cpu),
         Option("memory", "AMOUNT", "96Mi", "Memory to request.", memory),
         Option("memory-limit", "AMOUNT", "256Mi", "Memory it may have.", memory),
@@ -145,7 +166,7 @@ def _handed_on() -> list[Option]:
         if path == "upstream":
             meaning += " Without it, the first containerPort of the pod."
         metavar = knob.kind.name if "|" in knob.kind.name else knob.kind.name.upper()
-        found.append(Option(flag.removeprefix("--"), metavar, default, meaning, knob.read, path))
+        found.append(Option(flag.removeprefix("--"), metavar, default, meaning, knob.read, path, path in _IN_POD))
     return found
 
 

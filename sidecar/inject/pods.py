@@ -8,13 +8,13 @@ from typing import Any, Final, NamedTuple
 
 from sidecar.address import UpstreamAddress, parse_listen, parse_upstream
 from sidecar.inject import grace, record, tree
-from sidecar.inject.container import NAME, VOLUME, container, drain_delay, volume
+from sidecar.inject.container import NAME, VOLUME, container, volume
 from sidecar.inject.edits import Edit, add_entries, add_item, cut, fill, offset_of, set_scalar
+from sidecar.inject.grace import Ending
 from sidecar.inject.objects import Workload, pod_spec
 from sidecar.inject.options import CLASSIC, NATIVE, OPT_OUT, Chosen
-from sidecar.inject.record import Change
+from sidecar.inject.record import Change, Record
 from sidecar.inject.tree import MappingNode, Node, SequenceNode
-from sidecar.units import parse_duration
 
 GRACE: Final = "terminationGracePeriodSeconds"
 
@@ -44,7 +44,8 @@ def inject(text: str, workload: Workload, chosen: Chosen) -> Injection:
     """The edits that put the sidecar into a pod without one. Raises `CannotError`."""
     spec = pod_spec(workload)
     assert isinstance(spec, MappingNode)
-    reasons = list(_obstacles(workload, spec, chosen))
+    ending = _ending(spec, chosen)
+    reasons = [*_obstacles(workload, spec, chosen), *_of_time(workload, ending)]
     upstream = _upstream(spec, chosen)
     if upstream is None:
         where = workload.at("spec.containers")
@@ -54,8 +55,8 @@ def inject(text: str, workload: Workload, chosen: Chosen) -> Injection:
     if reasons or upstream is None:
         raise CannotError(*reasons)
     added: dict[str, Any] = {}
-    changes, edits, notes = {}, [], list(_hints(workload, spec))
-    seconds, was = _needed(spec, chosen), tree.entry(spec, GRACE)
+    changes, edits, notes = {}, [], list(_hints(workload, spec, ending))
+    seconds, was = ending.needed, tree.entry(spec, GRACE)
     if seconds > _grace(spec):
         notes.append(f"{workload.at(f'spec.{GRACE}')}: raised from {_grace(spec)} to {seconds} seconds")
         if was is None:
@@ -74,23 +75,24 @@ def inject(text: str, workload: Workload, chosen: Chosen) -> Injection:
             edits.append(_first(text, spec, key, found, value))
     if added:
         edits.append(add_entries(text, spec, added, "containers", offset_of(text, spec, "containers")))
-    edits.append(record.write(text, workload.template, changes))
+    made = tuple(key for key in lists if key in added)
+    edits.append(record.write(text, workload.template, Record(changes, made)))
     return Injection(edits, notes, _names(spec, upstream.port), parse_listen(chosen["listen"]).port)
 
 
 def remove(text: str, workload: Workload) -> tuple[list[Edit], list[str]]:
     """The edits that take out what was injected, and what stays; nothing where there was no injection."""
-    changes, spec = record.read(workload.template), pod_spec(workload)
-    if changes is None or spec is None:
+    done, spec = record.read(workload.template), pod_spec(workload)
+    if done is None or spec is None:
         return [], []
-    edits, notes = [record.erase(text, workload.above)], []
+    edits, notes = [record.erase(text, workload.above, done)], []
     for key in _LISTS:
         listed = tree.entry(spec, key)
         for item in tree.items(listed[1]) if listed is not None else ():
             assert listed is not None
             if tree.text(tree.find(item, "name")) == (VOLUME if key == "volumes" else NAME):
-                edits.append(cut(text, [*workload.above, spec, listed[1]], item))
-    change, found = changes.get(GRACE), tree.entry(spec, GRACE)
+                edits.append(cut(text, [*workload.above, spec, listed[1]], item, done.made))
+    change, found = done.was.get(GRACE), tree.entry(spec, GRACE)
     if change is not None and found is not None:
         if tree.text(found[1]) != change.now:
             notes.append(f"{workload.at(f'spec.{GRACE}')}: was {change.now} and has been changed since; left as it is")
@@ -134,14 +136,25 @@ def _obstacles(workload: Workload, spec: Node, chosen: Chosen) -> Iterator[str]:
         yield f"{workload.at('metadata.annotations')}: come from a merge (<<), and others would hide them"
 
 
-def _hints(workload: Workload, spec: Node) -> Iterator[str]:
+def _of_time(workload: Workload, ending: Ending) -> Iterator[str]:
+    if ending.timeout < ending.least_timeout:
+        yield (
+            f"{workload.at('spec')}: in classic mode the sidecar would end {ending.delay + ending.timeout:g} seconds "
+            f"after the pod is told to, the application after up to {ending.pre_stop + ending.app_drain:g}; "
+            f"give --drain-timeout {ending.least_timeout}s, or a shorter --app-drain"
+        )
+
+
+def _hints(workload: Workload, spec: Node, ending: Ending) -> Iterator[str]:
     if workload.kind in TO_COMPLETION:
         return
     for number, one in enumerate(tree.items(tree.find(spec, "containers"))):
-        if _ports(one) and tree.find(one, "lifecycle", "preStop") is None:
+        hook = tree.find(one, "lifecycle", "preStop")
+        if _ports(one) and (hook is None or 0 < _sleep(hook) < ending.least_pre_stop):
             yield (
-                f"{workload.at(f'spec.containers[{number}].lifecycle')}: no preStop; until the pod is out of every "
-                "load balancer, new requests meet an application that has stopped listening: let it sleep 10 seconds"
+                f"{workload.at(f'spec.containers[{number}].lifecycle.preStop')}: until every load balancer knows that "
+                "the pod leaves, new requests would meet an application that has stopped listening; let it sleep "
+                f"{ending.least_pre_stop} seconds"
             )
 
 
@@ -180,13 +193,13 @@ def _grace(spec: Node) -> int:
     return int(said) if said.isascii() and said.isdigit() else grace.DEFAULT
 
 
-def _needed(spec: Node, chosen: Chosen) -> int:
+def _ending(spec: Node, chosen: Chosen) -> Ending:
     sleeps = (_sleep(tree.find(one, "lifecycle", "preStop")) for one in tree.items(tree.find(spec, "containers")))
-    return grace.needed(
+    return Ending(
         native=chosen["mode"] == NATIVE,
         pre_stop=max(sleeps, default=0),
         app_drain=chosen.seconds("app-drain"),
-        delay=parse_duration(drain_delay(chosen)),
+        delay=chosen.seconds("drain-delay"),
         timeout=chosen.seconds("drain-timeout"),
     )
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sidecar.inject import record, tree
-from sidecar.inject.edits import Edit, add_entries, cut, set_scalar
+from sidecar.inject.edits import Edit, add_after, cut, set_scalar
 from sidecar.inject.objects import Service
-from sidecar.inject.record import Change
+from sidecar.inject.record import Change, Record
 from sidecar.inject.tree import MappingNode, Node
 
 
@@ -34,26 +34,26 @@ def redirect(text: str, service: Service, ports: frozenset[str], listen: int) ->
             continue
         found = True
         if target is None:
-            edits.append(add_entries(text, port, {"targetPort": listen}, "port"))
+            edits.append(add_after(text, port, "port", {"targetPort": listen}))
             changes[number] = Change(None, str(listen))
         else:
             changes[number] = Change(text[tree.start(target[1]) : tree.end(target[1])], str(listen))
             edits.append(set_scalar(target[1], str(listen)))
     if edits:
-        edits.append(record.write(text, service.above[-1], changes))
+        edits.append(record.write(text, service.above[-1], Record(changes)))
     return Redirection(edits, found)
 
 
 def restore(text: str, service: Service) -> tuple[list[Edit], list[str]]:
     """Lead them back, and say which have been changed since."""
     root = service.above[-1]
-    changes = record.read(root)
-    if changes is None:
+    done = record.read(root)
+    if done is None:
         return [], []
-    edits, notes = [record.erase(text, service.above)], []
+    edits, notes = [record.erase(text, service.above, done)], []
     parents = [*service.above, *_between(root)]
     for number, port in _ports(service):
-        change, target = changes.get(number), tree.entry(port, "targetPort")
+        change, target = done.was.get(number), tree.entry(port, "targetPort")
         if change is None or target is None:
             continue
         if tree.text(target[1]) != change.now:

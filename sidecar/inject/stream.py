@@ -7,13 +7,15 @@ there. A stream in which anything is wrong gets no sidecar at all: half a stream
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.inject import pods, services, tree
-from sidecar.inject.edits import Edit, apply
+from sidecar.inject.edits import Edit, StyleError, apply
 from sidecar.inject.objects import Service, Workload, objects, pod_spec
 from sidecar.inject.options import Chosen, from_annotations, opted_out
 from sidecar.inject.tree import StreamError
+
+_SHOWN: Final = 100  # characters of a line
 
 
 class Result(NamedTuple):
@@ -29,26 +31,12 @@ def inject(text: str, flags: Mapping[str, str]) -> Result:
     try:
         base, notes = _without(text)
         found = list(objects(tree.documents(base)))
-    except StreamError as error:
+        edits, told, problems = _everywhere(base, found, flags)
+        if problems:
+            return Result(text, [], problems)
+        return _checked(base, apply(base, edits), notes + told)
+    except (StreamError, StyleError) as error:
         return Result(text, [], [str(error)])
-    workloads = [one for one in found if isinstance(one, Workload)]
-    edits: list[Edit] = []
-    problems: list[str] = []
-    injected: list[tuple[Workload, pods.Injection]] = []
-    for workload in workloads:
-        try:
-            made = _injection(base, workload, flags, notes)
-        except pods.CannotError as error:
-            problems += error.reasons
-            continue
-        if made is not None:
-            injected.append((workload, made))
-            edits += made.edits
-            notes += made.notes
-    if problems:
-        return Result(text, [], problems)
-    edits += _lead(base, [one for one in found if isinstance(one, Service)], workloads, injected, notes)
-    return _checked(text, base, apply(base, edits), notes)
 
 
 def uninject(text: str) -> Result:
@@ -67,6 +55,32 @@ def _without(text: str) -> tuple[str, list[str]]:
         edits += undone[0]
         notes += undone[1]
     return apply(text, edits), notes
+
+
+def _everywhere(
+    text: str, found: list[Workload | Service], flags: Mapping[str, str]
+) -> tuple[list[Edit], list[str], list[str]]:
+    """The edits for all of these, notes and problems."""
+    edits: list[Edit] = []
+    notes: list[str] = []
+    problems: list[str] = []
+    injected: list[tuple[Workload, pods.Injection]] = []
+    workloads = [one for one in found if isinstance(one, Workload)]
+    for workload in workloads:
+        try:
+            made = _injection(text, workload, flags, notes)
+        except pods.CannotError as error:
+            problems += error.reasons
+            continue
+        if made is None:
+            continue
+        if {edit.start for edit in edits} & {edit.start for edit in made.edits}:
+            problems.append(f"{workload.at('spec')}: is the text of another workload, too (an alias); write it out")
+        injected.append((workload, made))
+        edits += made.edits
+        notes += made.notes
+    services = [one for one in found if isinstance(one, Service)]
+    return [*edits, *_lead(text, services, workloads, injected, notes)], notes, problems
 
 
 def _injection(text: str, workload: Workload, flags: Mapping[str, str], notes: list[str]) -> pods.Injection | None:
@@ -118,12 +132,9 @@ def _lead(
     return edits
 
 
-def _checked(text: str, base: str, made: str, notes: list[str]) -> Result:
+def _checked(base: str, made: str, notes: list[str]) -> Result:
     """The result, having seen that it can be read, and whether it can be undone."""
-    try:
-        restored, _ = _without(made)
-    except StreamError as error:
-        return Result(text, [], [f"this stream is written in a way that nothing can be inserted into: {error}"])
+    restored, _ = _without(made)
     if restored != base:
         notes = [*notes, "--uninject will not restore this stream byte for byte: " + _difference(base, restored)]
     return Result(made, notes, [])
@@ -133,5 +144,5 @@ def _difference(one: str, other: str) -> str:
     lines, others = one.splitlines(), other.splitlines()
     for number, (line, counterpart) in enumerate(zip(lines, others, strict=False), 1):
         if line != counterpart:
-            return f"line {number}, {line.strip()!r}, will be {counterpart.strip()!r}"
+            return f"line {number}, {line.strip()[:_SHOWN]!r}, will be {counterpart.strip()[:_SHOWN]!r}"
     return f"it will have {len(others)} lines in place of {len(lines)}"
