@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
+from sidecar.address import UpstreamAddress
 from sidecar.admin.app import build
-from sidecar.admin.plane import ReloadResult
+from sidecar.admin.plane import AppHealth, ReloadResult
 from sidecar.exchange import Exchange
 from sidecar.health import UpstreamHealth
 from sidecar.telemetry.metrics import Metrics
@@ -30,7 +31,9 @@ class FakePlane:
         self.metrics = Metrics("1.2.3")
         self.health = UpstreamHealth(0.0)
         self.health.probed(True, "accepts connections", 1.0)
+        self.app_health = AppHealth(UpstreamAddress("127.0.0.1", 1), "/livez", "/readyz")
         self.drains: list[str] = []
+        self.leaves: list[str] = []
         self.busy: list[Exchange] = []
         self.recent = Recent(in_flight=lambda: self.busy)
         self.reloads: list[str] = []
@@ -43,6 +46,9 @@ class FakePlane:
     def begin_drain(self, cause: str) -> None:
         self.draining = True
         self.drains.append(cause)
+
+    def leave(self, cause: str) -> None:
+        self.leaves.append(cause)
 
     def config(self) -> str:
         return "upstream: http://127.0.0.1:8080  # default\n"

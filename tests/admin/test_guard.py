@@ -11,7 +11,7 @@ from tests.admin.support import Client, FakePlane, serving
 
 OPEN = ["/livez", "/readyz", "/startupz", "/healthz", "/metrics"]
 READ = ["/", "/status", "/routes", "/requests", "/explain/id-1", "/events", "/config"]
-CHANGE = ["/drain", "/config/reload", "/breaker/open?circuit=orders", "/breaker/close?circuit=orders"]
+CHANGE = ["/drain", "/quitquitquit", "/config/reload", "/breaker/open?circuit=orders", "/breaker/close?circuit=orders"]
 
 
 @pytest.fixture

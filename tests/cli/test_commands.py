@@ -212,13 +212,20 @@ def test_config_show_masks_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     assert "# flag --admin-token" in out
 
 
-@pytest.mark.parametrize("command", [["status"], ["reload"], ["drain"], ["explain", "id-1"], ["tap"], ["top"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["status"], ["reload"], ["drain"], ["drain", "--exit"], ["explain", "id-1"], ["tap"], ["top"]),
+        *(["wait", "--timeout", "1ms"], ["top", "--interval", "2s"]),
+    ],
+)
 def test_remote_commands_load_nothing_heavy(command: list[str]) -> None:
     """What talks to the admin port runs on the standard library alone, so that a preStop hook takes no time."""
     code = f"import sys; from sidecar.cli import main; main({command!r}); print(*sys.modules)"
     env = dict(os.environ, SIDECAR_ADMIN__LISTEN="unix:/nowhere/admin.sock")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, env=env, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "argparse" in loaded
     heavy = {
         "msgspec",
         "yaml",
