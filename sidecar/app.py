@@ -78,7 +78,7 @@ class App:
         self.token = settings.admin.token
         self.started = False
         self._started_at = monotonic()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._stop, self._signals = asyncio.Event(), 0
         self._waited_for_upstream = False
         self._reloading = asyncio.Lock()
@@ -214,12 +214,12 @@ class App:
         self._outlet.close()
         self._errlet.close()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._log.error("a background task failed", task=repr(task), exc_info=task.exception())
@@ -228,7 +228,7 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_on_signal()))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload("SIGHUP")))
 
     def _signalled(self, number: signal.Signals) -> None:
         self._signals += 1
@@ -239,9 +239,6 @@ class App:
         self.leave(signal.Signals(number).name)
 
     # ── other settings
-
-    async def _reload_on_signal(self) -> None:
-        await self.reload("SIGHUP")
 
     async def reload(self, cause: str) -> ReloadResult:
         """Read the settings again and put them into force; where they are not good, the old ones stay."""

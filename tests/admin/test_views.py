@@ -137,6 +137,17 @@ async def test_the_table_has_a_row_for_each_template(client: Client, plane: Fake
     assert table["routes"]["/b"]["requests"] == 0
 
 
+async def test_it_may_be_told_to_end(client: Client, plane: FakePlane) -> None:
+    """POST /quitquitquit, as other sidecars call it; the answer comes at once."""
+    assert (await client.get("/quitquitquit")).status == 405
+    assert plane.leaves == []
+    answer = await client.post("/quitquitquit")
+
+    assert (answer.status, await answer.json()) == (202, {"draining": True, "ending": True})
+    assert plane.leaves == ["POST /quitquitquit from 127.0.0.1"]
+    assert plane.drains == []
+
+
 async def test_a_drain_begins_and_is_answered_at_once(client: Client, plane: FakePlane) -> None:
     """With who asked for it, for the log."""
     answer = await client.post("/drain")

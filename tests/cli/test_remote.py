@@ -73,6 +73,14 @@ def test_drain_posts_with_the_token(peer: Peer, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "draining: not ready any more; still serving until SIGTERM\n"
 
 
+@pytest.mark.parametrize("peer", [json_answer({"draining": True, "ending": True}, "202 Accepted")], indirect=True)
+def test_drain_can_end_it_too(peer: Peer, capsys: pytest.CaptureFixture[str]) -> None:
+    """`drain --exit` sends POST /quitquitquit: the work of a Job is done, and nobody will send SIGTERM."""
+    assert main(["drain", "--exit", "--admin", peer.address]) == 0
+    assert peer.request.startswith(b"POST /quitquitquit HTTP/1.0\r\n")
+    assert capsys.readouterr().out == "draining: not ready any more; still serving until what is in flight has ended\n"
+
+
 @pytest.mark.parametrize(
     "peer", [json_answer({"upstream": {"up": True}, "in_flight": 3, "settings": {"version": 1}})], indirect=True
 )

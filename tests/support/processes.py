@@ -81,7 +81,7 @@ class Proxy:
         return proxy
 
     def _attach(self, process: subprocess.Popen[bytes]) -> None:
-        self._signalled = False
+        self._signalled = self._awaited = False
         self.process = process
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -185,6 +185,7 @@ class Proxy:
         """Wait for its exit, and check that it never logged a fault of its own; returns the exit code."""
         try:
             code = self.process.wait(timeout)
+            self._awaited = True
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -203,9 +204,9 @@ class Proxy:
         self.out.json()
 
     def stop(self) -> None:
-        """End it with SIGTERM, unless the test has; it must leave cleanly."""
-        by_itself = not self._signalled and self.process.poll() is not None
-        if not self._signalled and not by_itself:
+        """End it with SIGTERM, unless the test has, or has waited for its end; it must leave cleanly."""
+        by_itself = not self._signalled and not self._awaited and self.process.poll() is not None
+        if self.process.poll() is None and not self._signalled:
             self.signal()
         code = self.wait()
         assert not by_itself, f"ended by itself with {code}: {self.err.text}"
