@@ -8,7 +8,7 @@ from typing import Final
 
 from sidecar.cli.commands import COMMANDS
 from sidecar.cli.parsing import Parser
-from sidecar.inject.options import CLASSIC, CLASSIC_TIMEOUT, OPT_OUT, OPTIONS, PREFIX, checked
+from sidecar.inject.options import OPT_OUT, OPTIONS, PREFIX, checked
 
 EXIT_FAILED: Final = 1
 
@@ -59,8 +59,6 @@ def _parser() -> Parser:
     parser.add_argument("--uninject", action="store_true", help="Take out what was injected.")
     for option in OPTIONS.values():
         default = f" Default {option.default}." if option.default else ""
-        if option.name == "drain-timeout":
-            default = f" Default {option.default}, in {CLASSIC} mode {CLASSIC_TIMEOUT}."
         described = f"{option.meaning}{default}".replace("%", "%%")
         parser.add_argument(option.flag, dest=option.name, metavar=option.metavar, help=described)
     return parser

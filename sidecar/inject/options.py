@@ -2,7 +2,7 @@
 
     --NAME VALUE   =   sidecar/NAME: VALUE
 
-Every flag of `sidecar run` is here too, read by the same reader, and handed on. `--help`, the table in
+Nearly every flag of `sidecar run` is here too, read by the same reader, and handed on. `--help`, the table in
 docs/kubernetes.md and the reading of annotations all come from here. Knows no manifest.
 """
 
@@ -31,8 +31,8 @@ NATIVE, CLASSIC = "native", "classic"
 # delay, for the 10 s that an application should sleep and the 25 s that it may take.
 CLASSIC_TIMEOUT: Final = "27s"
 
-# A secret does not belong into a manifest.
-_NOT_HERE: Final = frozenset({"admin.token"})
+# A secret does not belong into a manifest; the format of lines is said in the environment, as in the chart.
+NOT_HERE: Final = frozenset({"admin.token", "log.format"})
 
 # Where a pod differs from a laptop, the same as in the chart: in native mode the application has ended before the drain
 # timeout begins; an ingress controller is a pod or a node, and what it says of the client must survive.
@@ -42,6 +42,11 @@ _IN_POD: Final = {
     "drain.delay": "8s",
     "drain.timeout": "5s",
     "forwarding.trusted_proxies": "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,100.64.0.0/10,fc00::/7",
+}
+
+_MORE: Final = {
+    "upstream": "Without it, the first containerPort of the pod.",
+    "drain.timeout": f"In {CLASSIC} mode {CLASSIC_TIMEOUT} by default.",
 }
 
 # Annotations with our prefix that the chart writes for itself.
@@ -156,15 +161,13 @@ def _own() -> list[Option]:
 
 
 def _handed_on() -> list[Option]:
-    found = []
+    found: list[Option] = []
     for path, flag in FLAGS.items():
-        if path in _NOT_HERE:
+        if path in NOT_HERE:
             continue
         knob = knobs()[path]
         default = _IN_POD.get(path) or ("" if knob.default is None else knob.show(knob.default))
-        meaning = knob.meaning
-        if path == "upstream":
-            meaning += " Without it, the first containerPort of the pod."
+        meaning = f"{knob.meaning} {_MORE.get(path, '')}".rstrip()
         metavar = knob.kind.name if "|" in knob.kind.name else knob.kind.name.upper()
         found.append(Option(flag.removeprefix("--"), metavar, default, meaning, knob.read, path, path in _IN_POD))
     return found

@@ -9,7 +9,9 @@ import yaml
 
 from sidecar.inject.stream import inject
 
-MANIFESTS = sorted((Path(__file__).parent / "manifests").iterdir())
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "kubernetes" / "app.yaml"
+MANIFESTS = [*sorted((Path(__file__).parent / "manifests").iterdir()), EXAMPLE]
 
 DEPLOYMENT = """\
 apiVersion: apps/v1

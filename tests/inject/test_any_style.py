@@ -43,7 +43,7 @@ def manifests(draw: st.DrawFn) -> list[dict[str, Any]]:
     return [{"apiVersion": "v1", "kind": "List", "items": both}] if draw(st.booleans()) else both
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     manifests(),
     st.sampled_from([None, True, False]),

@@ -10,9 +10,7 @@ import pytest
 
 from sidecar.cli import main
 from sidecar.inject.options import OPTIONS
-from tests.inject.support import DEPLOYMENT, injected
-
-ROOT = Path(__file__).parents[2]
+from tests.inject.support import DEPLOYMENT, ROOT, injected
 
 
 @pytest.fixture

@@ -105,14 +105,14 @@ def test_opting_out_takes_out_what_is_there() -> None:
     assert injected(said) == annotated(inject="false")
 
 
-@pytest.mark.parametrize("name", [name for name, option in OPTIONS.items() if option.knob or name != "mode"])
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "mode"])
 def test_an_annotation_is_a_flag(name: str) -> None:
     """Each says the same as the flag of its name."""
     value = {
         "image": "other:2", "pull-policy": "Always", "config-map": "settings", "app-drain": "40s", "cpu": "1",
         "memory": "1Gi", "memory-limit": "2Gi", "upstream": "http://127.0.0.1:3000", "listen": ":80", "admin": ":81",
         "trusted-proxies": "10.0.0.0/8", "health-path": "/healthz", "breaker": "shadow", "access-log": "off",
-        "log-format": "json", "log-level": "debug", "rate-limit": "9/s", "max-body": "1MiB",
+        "log-level": "debug", "rate-limit": "9/s", "max-body": "1MiB",
     }.get(name, "7s" if OPTIONS[name].metavar == "DURATION" else "7")  # fmt: skip
     by_annotation, by_flag = annotated(**{name: value}), injected(DEPLOYMENT, **{name: value})
     assert sidecar_of(injected(by_annotation)) == sidecar_of(by_flag)
