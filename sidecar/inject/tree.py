@@ -18,9 +18,6 @@ __all__ = ["MappingNode", "Node", "ScalarNode", "SequenceNode"]
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _NULL: Final = "tag:yaml.org,2002:null"
 
-# Merges within merges that are followed: nobody writes more, and a mapping may be made to merge itself.
-_DEEPEST: Final = 16
-
 Pair = tuple[Node, Node]
 
 
@@ -60,13 +57,13 @@ def entry(node: Node | None, key: str) -> Pair | None:
 def find(node: Node | None, *path: str) -> Node | None:
     """What stands at this path, also where a merge (`<<`) brings it; None for nothing, and for an explicit null."""
     for key in path:
-        node = _lookup(node, key, _DEEPEST)
+        node = _lookup(node, key)
     return None if node is None or node.tag == _NULL else node
 
 
 def merged(node: Node | None, key: str) -> bool:
     """Whether the mapping has this key only by a merge."""
-    return entry(node, key) is None and _lookup(node, key, _DEEPEST) is not None
+    return entry(node, key) is None and _lookup(node, key) is not None
 
 
 def text(node: Node | None) -> str:
@@ -76,7 +73,8 @@ def text(node: Node | None) -> str:
 
 def texts(node: Node | None) -> dict[str, str]:
     """A mapping of scalars."""
-    return {text(key): text(value) for key, value in _all_pairs(node, _DEEPEST)}
+    found = [pair for source in reversed(list(_merging(node))) for pair in pairs(source) if pair[0].tag != _MERGE]
+    return {text(key): text(value) for key, value in found}
 
 
 def null(node: Node) -> bool:
@@ -107,25 +105,24 @@ def end(node: Node) -> int:
     return int(node.end_mark.index)
 
 
-def _lookup(node: Node | None, key: str, depth: int) -> Node | None:
-    own = entry(node, key)
-    if own is not None:
-        return own[1]
-    for source in _sources(node) if depth else ():
-        found = _lookup(source, key, depth - 1)
-        if found is not None:
-            return found
-    return None
+def _lookup(node: Node | None, key: str) -> Node | None:
+    found = (entry(source, key) for source in _merging(node))
+    return next((pair[1] for pair in found if pair is not None), None)
 
 
-def _all_pairs(node: Node | None, depth: int) -> Iterator[Pair]:
-    # What comes later wins in a dict, as a mapping's own entries do over those that it merges.
-    for source in reversed(_sources(node)) if depth else ():
-        yield from _all_pairs(source, depth - 1)
-    yield from (pair for pair in pairs(node) if pair[0].tag != _MERGE)
+def _merging(node: Node | None) -> Iterator[Node]:
+    """A mapping and what it merges, the one that wins first; each once, as merges may multiply or go in a circle."""
+    seen: set[int] = set()
+    waiting = [node] if node is not None else []
+    while waiting:
+        source = waiting.pop()
+        if id(source) not in seen:
+            seen.add(id(source))
+            yield source
+            waiting += reversed(_sources(source))
 
 
-def _sources(node: Node | None) -> list[Node]:
+def _sources(node: Node) -> list[Node]:
     found: list[Node] = []
     for key, value in pairs(node):
         if key.tag == _MERGE:

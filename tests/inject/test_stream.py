@@ -167,6 +167,20 @@ def test_a_service_of_others_stays(selector: str) -> None:
     assert injected(f"{DEPLOYMENT}---\n{service}").endswith(service)
 
 
+def test_what_is_merged_counts() -> None:
+    """Labels and ports that a merge brings are the object's own."""
+    text = DEPLOYMENT.replace("        app: web", "        <<: [{app: web}, {app: other, more: x}]")
+    text = text.replace(
+        "        - containerPort: 8080\n          name: http", "        - <<: {containerPort: 8080, name: http}"
+    )
+    service = SERVICE.replace("    app: web", "    <<: {app: web}").replace(
+        "targetPort: http", "<<: {targetPort: http}"
+    )
+    made = injected(f"{text}---\n{service}")
+    assert loaded(made)[1]["spec"]["ports"][0]["targetPort"] == 8900
+    assert uninject(made).text == f"{text}---\n{service}"
+
+
 def test_a_service_of_another_namespace_stays() -> None:
     """Labels mean something within one namespace only."""
     service = SERVICE.replace("  name: web\n", "  name: web\n  namespace: other\n")
@@ -273,6 +287,13 @@ def test_a_bomb_of_aliases_costs_no_more_than_its_text() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     text = "\n".join(lines) + "\n---\n" + DEPLOYMENT
+    assert uninject(injected(text)).text == text
+
+
+def test_merges_that_multiply_cost_no_more_than_their_text() -> None:
+    """Each mapping is looked into once, however often it is merged."""
+    merges = [f"      m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}\n" for n in range(1, 12)]
+    text = DEPLOYMENT.replace(POD, "      m0: &m0 {x: y}\n" + "".join(merges) + "      <<: *m11\n" + POD)
     assert uninject(injected(text)).text == text
 
 
