@@ -66,9 +66,10 @@ def add_after(text: str, mapping: MappingNode, key: str, values: dict[str, Any])
         return add_entries(text, mapping, values)
     found = tree.entry(mapping, key)
     assert found is not None
-    place = _LINE.match(text, tree.end(found[1]))
+    node, value = _own(found)
+    place = _LINE.match(text, tree.end(value))
     assert place is not None
-    end = newline(text) + " " * int(found[0].start_mark.column)
+    end = newline(text) + " " * int(node.start_mark.column)
     return Edit(place.end(), place.end(), "".join(end + line for line in emit.block(values, 0)))
 
 
@@ -88,9 +89,10 @@ def fill(text: str, pair: tree.Pair, value: object) -> Edit:
     return Edit(place, place, " " + emit.flow(value))
 
 
-def set_scalar(node: Node, source: str) -> Edit:
-    """Write `source` where a scalar is."""
-    return Edit(tree.start(node), tree.end(node), source)
+def set_scalar(pair: tree.Pair, source: str) -> Edit:
+    """Write `source` in place of the scalar that a key has."""
+    _, value = _own(pair)
+    return Edit(tree.start(value), tree.end(value), source)
 
 
 def cut(text: str, parents: list[Node], child: Node, made: Collection[str] = ()) -> Edit:
@@ -112,6 +114,14 @@ def offset_of(text: str, mapping: Node, key: str) -> int:
     if found is None or not isinstance(found[1], SequenceNode) or tree.flow(found[1]) or not found[1].value:
         return 0
     return 2 if _column(text, _dash(text, found[1], 0)) > int(found[0].start_mark.column) else 0
+
+
+def _own(pair: tree.Pair) -> tree.Pair:
+    """The entry, whose scalar is no other's."""
+    key, value = pair
+    if value.anchor:
+        raise StyleError(f"line {tree.line(key)}: {key.value} shares its value by an anchor or alias; write it out")
+    return pair
 
 
 def _into_block(text: str, place: int, lines: list[str], above: int) -> Edit:

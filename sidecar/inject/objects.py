@@ -43,7 +43,7 @@ class Workload(NamedTuple):
     place: Place
     kind: str
     above: list[Node]
-    path: str  # of the template, within the object: `spec.template`
+    keys: tuple[str, ...]  # from the object down to its template
     annotations: Mapping[str, str]
     labels: Mapping[str, str]
     namespace: str
@@ -55,7 +55,7 @@ class Workload(NamedTuple):
 
     def at(self, inner: str) -> str:
         """The place and a path within the template."""
-        return f"{self.place}: {'.'.join(part for part in (self.place.path, self.path, inner) if part)}"
+        return f"{self.place}: {'.'.join(part for part in (self.place.path, *self.keys, inner) if part)}"
 
 
 class Service(NamedTuple):
@@ -120,4 +120,4 @@ def _read(document: int, above: list[Node], path: str) -> Workload | Service | N
         above = [*above, below]
     own = tree.find(above[-1], "metadata")
     annotations = tree.texts(tree.find(metadata, "annotations")) | tree.texts(tree.find(own, "annotations"))
-    return Workload(place, kind, above, ".".join(inner), annotations, tree.texts(tree.find(own, "labels")), namespace)
+    return Workload(place, kind, above, inner, annotations, tree.texts(tree.find(own, "labels")), namespace)

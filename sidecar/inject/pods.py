@@ -41,33 +41,25 @@ class Injection(NamedTuple):
 
 
 def inject(text: str, workload: Workload, chosen: Chosen) -> Injection:
-    """The edits that put the sidecar into a pod without one. Raises `CannotError`."""
+    """The edits that put the sidecar into a pod without one. Raises `CannotError` and `StyleError`."""
     spec = pod_spec(workload)
     assert isinstance(spec, MappingNode)
     ending = _ending(spec, chosen)
-    reasons = [*_obstacles(workload, spec, chosen), *_of_time(workload, ending)]
-    upstream = _upstream(spec, chosen)
-    if upstream is None:
-        where = workload.at("spec.containers")
-        reasons.append(f"{where}: no containerPort says where the application listens; give --upstream")
-    elif upstream.unix:
-        reasons.append(f"{workload.at('spec')}: a socket as upstream needs a volume that both containers mount")
-    if reasons or upstream is None:
-        raise CannotError(*reasons)
+    upstream = _checked(workload, spec, chosen, ending)
+    values: dict[str, Any] = {"volumes": volume(chosen)}
+    values["initContainers" if chosen["mode"] == NATIVE else "containers"] = container(chosen, str(upstream))
     added: dict[str, Any] = {}
-    changes, edits, notes = {}, [], list(_hints(workload, spec, ending))
-    seconds, was = ending.needed, tree.entry(spec, GRACE)
-    if seconds > _grace(spec):
-        notes.append(f"{workload.at(f'spec.{GRACE}')}: raised from {_grace(spec)} to {seconds} seconds")
-        if was is None:
-            added[GRACE] = seconds
-            changes[GRACE] = Change(None, str(seconds))
-        else:
-            changes[GRACE] = Change(text[tree.start(was[1]) : tree.end(was[1])], str(seconds))
-            edits.append(set_scalar(was[1], str(seconds)))
-    lists = {"volumes": volume(chosen)}
-    lists["initContainers" if chosen["mode"] == NATIVE else "containers"] = container(chosen, str(upstream))
-    for key, value in lists.items():
+    changes: dict[str, Change] = {}
+    edits: list[Edit] = []
+    raised = ending.needed > _grace(spec)
+    was = tree.entry(spec, GRACE)
+    if raised and was is None:
+        added[GRACE] = ending.needed
+        changes[GRACE] = Change(None, str(ending.needed))
+    elif raised and was is not None:
+        edits.append(set_scalar(was, str(ending.needed)))
+        changes[GRACE] = Change(text[edits[0].start : edits[0].end], edits[0].text)
+    for key, value in values.items():
         found = tree.entry(spec, key)
         if value is not None and found is None:
             added[key] = [value]
@@ -75,8 +67,9 @@ def inject(text: str, workload: Workload, chosen: Chosen) -> Injection:
             edits.append(_first(text, spec, key, found, value))
     if added:
         edits.append(add_entries(text, spec, added, "containers", offset_of(text, spec, "containers")))
-    made = tuple(key for key in lists if key in added)
-    edits.append(record.write(text, workload.template, Record(changes, made)))
+    done = Record(changes, tuple(key for key in values if key in added))
+    edits.append(record.write(text, workload.template, done))
+    notes = [*_hints(workload, spec, ending), *([_raised(workload, spec, ending)] if raised else [])]
     return Injection(edits, notes, _names(spec, upstream.port), parse_listen(chosen["listen"]).port)
 
 
@@ -99,7 +92,7 @@ def remove(text: str, workload: Workload) -> tuple[list[Edit], list[str]]:
         elif change.was is None:
             edits.append(cut(text, [*workload.above, spec], found[1]))
         else:
-            edits.append(set_scalar(found[1], change.was))
+            edits.append(set_scalar(found, change.was))
     return edits, notes
 
 
@@ -107,6 +100,24 @@ def _first(text: str, spec: Node, key: str, found: tree.Pair, value: dict[str, A
     if isinstance(found[1], SequenceNode):
         return add_item(text, found[1], value, offset_of(text, spec, key))
     return fill(text, found, [value])
+
+
+def _checked(workload: Workload, spec: Node, chosen: Chosen, ending: Ending) -> UpstreamAddress:
+    """Where the sidecar leads to, if nothing is in its way."""
+    reasons = [*_obstacles(workload, spec, chosen), *_of_text(workload, chosen), *_of_time(workload, ending)]
+    upstream = _upstream(spec, chosen)
+    if upstream is None:
+        where = workload.at("spec.containers")
+        reasons.append(f"{where}: no containerPort says where the application listens; give --upstream")
+    elif upstream.unix:
+        reasons.append(f"{workload.at('spec')}: a socket as upstream needs a volume that both containers mount")
+    if reasons or upstream is None:
+        raise CannotError(*reasons)
+    return upstream
+
+
+def _raised(workload: Workload, spec: Node, ending: Ending) -> str:
+    return f"{workload.at(f'spec.{GRACE}')}: raised from {_grace(spec)} to {ending.needed} seconds"
 
 
 def _obstacles(workload: Workload, spec: Node, chosen: Chosen) -> Iterator[str]:
@@ -127,13 +138,19 @@ def _obstacles(workload: Workload, spec: Node, chosen: Chosen) -> Iterator[str]:
         for port in _ports(one):
             if port in (str(listen.port), str(admin.port)):
                 yield f"{workload.at(f'{path}.ports')}: uses port {port} itself; give --listen and --admin others"
-    lists = ("initContainers", "volumes") if chosen["config-map"] else ("initContainers",)
-    for key in ("containers",) if chosen["mode"] == CLASSIC else lists:
-        if tree.merged(spec, key):
-            yield f"{workload.at(f'spec.{key}')}: comes from a merge (<<), and a list of its own would hide that one"
-    metadata = tree.find(workload.template, "metadata")
-    if tree.merged(workload.template, "metadata") or tree.merged(metadata, "annotations"):
-        yield f"{workload.at('metadata.annotations')}: come from a merge (<<), and others would hide them"
+
+
+def _of_text(workload: Workload, chosen: Chosen) -> Iterator[str]:
+    """What is put into a text that is another's too would be put into that other."""
+    changed = [("spec", "initContainers" if chosen["mode"] == NATIVE else "containers"), ("metadata", "annotations")]
+    if chosen["config-map"]:
+        changed.append(("spec", "volumes"))
+    above = tree.elsewhere(workload.above[-1 - len(workload.keys)], *workload.keys)
+    if above:
+        yield f"{workload.at('spec')}: {above} is an alias (*) or merged (<<); write it out"
+    for path in changed:
+        if tree.elsewhere(workload.template, *path):
+            yield f"{workload.at('.'.join(path))}: is an alias (*) or merged (<<); write it out"
 
 
 def _of_time(workload: Workload, ending: Ending) -> Iterator[str]:

@@ -38,7 +38,7 @@ def redirect(text: str, service: Service, ports: frozenset[str], listen: int) ->
             changes[number] = Change(None, str(listen))
         else:
             changes[number] = Change(text[tree.start(target[1]) : tree.end(target[1])], str(listen))
-            edits.append(set_scalar(target[1], str(listen)))
+            edits.append(set_scalar(target, str(listen)))
     if edits:
         edits.append(record.write(text, service.above[-1], Record(changes)))
     return Redirection(edits, found)
@@ -61,7 +61,7 @@ def restore(text: str, service: Service) -> tuple[list[Edit], list[str]]:
         elif change.was is None:
             edits.append(cut(text, [*parents, port], target[1]))
         else:
-            edits.append(set_scalar(target[1], change.was))
+            edits.append(set_scalar(target, change.was))
     return edits, notes
 
 

@@ -74,8 +74,6 @@ def _everywhere(
             continue
         if made is None:
             continue
-        if {edit.start for edit in edits} & {edit.start for edit in made.edits}:
-            problems.append(f"{workload.at('spec')}: is the text of another workload, too (an alias); write it out")
         injected.append((workload, made))
         edits += made.edits
         notes += made.notes
@@ -96,7 +94,10 @@ def _injection(text: str, workload: Workload, flags: Mapping[str, str], notes: l
     if not tree.items(tree.find(pod_spec(workload), "containers")):
         notes.append(f"{workload.at('spec.containers')}: there are none here; left alone")
         return None
-    return pods.inject(text, workload, Chosen(flags, values))
+    try:
+        return pods.inject(text, workload, Chosen(flags, values))
+    except StyleError as error:
+        raise pods.CannotError(f"{workload.place}: {error}") from None
 
 
 def _lead(
@@ -118,7 +119,10 @@ def _lead(
         if len(mine) < sum(map(service.selects, workloads)) or len(listens) > 1:
             notes.append(f"{service.place}: selects pods with and without this sidecar; its targetPort stays as it is")
             continue
-        redirection = services.redirect(text, service, ports, min(listens))
+        try:
+            redirection = services.redirect(text, service, ports, min(listens))
+        except StyleError as error:
+            raise StyleError(f"{service.place}: {error}") from None
         edits += redirection.edits
         if redirection.found:
             led.update(number for number, _ in mine)

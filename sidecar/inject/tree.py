@@ -61,9 +61,14 @@ def find(node: Node | None, *path: str) -> Node | None:
     return None if node is None or node.tag == _NULL else node
 
 
-def merged(node: Node | None, key: str) -> bool:
-    """Whether the mapping has this key only by a merge."""
-    return entry(node, key) is None and _lookup(node, key) is not None
+def elsewhere(node: Node | None, *path: str) -> str:
+    """The first part of this path that stands elsewhere, as an alias or a merge brings it; empty if none does."""
+    for key in path:
+        found, value = entry(node, key), find(node, key)
+        if value is not None and (found is None or start(value) < end(found[0])):
+            return key
+        node = value
+    return ""
 
 
 def text(node: Node | None) -> str:

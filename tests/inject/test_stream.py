@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from sidecar.inject.options import OPTIONS
@@ -48,7 +50,7 @@ def annotated(**said: str) -> str:
         (
             DEPLOYMENT.replace(POD, "      <<: {initContainers: [{name: a}]}\n" + POD),
             {},
-            "spec.template.spec.initContainers: comes from a merge (<<)",
+            "spec.template.spec.initContainers: is an alias (*) or merged (<<); write it out",
         ),
         (annotated(upstraem="x"), {}, "annotation sidecar/upstraem is not known; did you mean sidecar/upstream?"),
         (annotated(timeout="5"), {}, "annotation sidecar/timeout: 5 has no unit; write 5s for seconds or 5ms"),
@@ -71,21 +73,62 @@ def test_every_problem_is_told_and_nothing_is_injected() -> None:
     assert [problem.partition(",")[0] for problem in problems] == ["document 2", "document 2"]
 
 
-def test_one_text_of_two_workloads_is_refused() -> None:
-    """A pod spec that is another's by an alias would get two sidecars."""
-    text = (
-        "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n"
-        "  spec: &spec\n    containers: [{name: a, ports: [{containerPort: 80}]}]\n"
-        "- apiVersion: v1\n  kind: Pod\n  metadata: {name: b}\n  spec: *spec\n"
-    )
+@pytest.mark.parametrize(
+    ("anchored", "shared", "said"),
+    [
+        (
+            "spec: &x\n    containers: [{ports: [{containerPort: 80}]}]",
+            "spec: *x",
+            "items[1].spec.initContainers: is an",
+        ),
+        (
+            "spec:\n    initContainers: &x [{name: i}]\n    containers: &c [{ports: [{containerPort: 80}]}]",
+            "spec: {initContainers: *x, containers: *c}",
+            "items[1].spec.initContainers: is an alias (*) or merged (<<); write it out",
+        ),
+        (
+            "spec: &x {containers: [{ports: [{containerPort: 80}]}]}",
+            "<<: {spec: *x}",
+            "items[1].spec.initContainers: is an alias",
+        ),
+        (
+            "spec:\n    activeDeadlineSeconds: &x 20\n    containers: &c [{ports: [{containerPort: 80}]}]",
+            "spec: {terminationGracePeriodSeconds: *x, containers: *c}",
+            "Pod/b, line 13: line 16: terminationGracePeriodSeconds shares its value by an anchor or alias",
+        ),
+    ],
+)
+def test_text_that_is_anothers_too_is_refused(anchored: str, shared: str, said: str) -> None:
+    """What would be put in there would be put into the other as well."""
+    head = "apiVersion: v1\n  kind: Pod\n  metadata:\n    name: {}\n  "
+    text = f"apiVersion: v1\nkind: List\nitems:\n- {head.format('a')}{anchored}\n- {head.format('b')}{shared}\n"
     (problem,) = refused(text)
-    assert problem.startswith("document 1, Pod/b, line 9: items[1].spec: is the text of another workload, too")
+    assert re.sub(r"line [0-9]+", "line", said) in re.sub(r"line [0-9]+", "line", problem)
+    assert problem.startswith("document 1, Pod/b, line ")
+
+
+def test_a_port_that_is_anothers_too_is_refused() -> None:
+    """The same for Services."""
+    service = SERVICE.replace("port: 80\n    targetPort: http", "port: &p 8080\n  - name: b\n    port: *p")
+    (problem,) = refused(f"{DEPLOYMENT}---\n{service}")
+    assert problem.startswith("document 2, Service/web, line 18: line 26: port shares its value by an anchor")
+
+
+def test_a_byte_order_mark_takes_no_column() -> None:
+    """What is inserted in the first line stands in the column of the others."""
+    text = "\ufeffspec: {containers: [{ports: [{containerPort: 80}]}]}\nkind: Pod\napiVersion: v1\n"
+    made = injected(text)
+    assert loaded(made)[0]["kind"] == "Pod"
+    assert uninject(made).text == text
 
 
 def test_keys_behind_question_marks_are_refused() -> None:
     """YAML has another form of keys, in front of which nothing can be put."""
     text = DEPLOYMENT.partition(POD)[0] + "      ? containers\n      : [{name: a, ports: [{containerPort: 80}]}]\n"
-    assert refused(text) == ["line 11: has its key behind a question mark, where nothing can be inserted; write KEY:"]
+    where = "document 1, Deployment/web, line 1"
+    assert refused(text) == [
+        f"{where}: line 11: has its key behind a question mark, where nothing can be inserted; write KEY:"
+    ]
 
 
 @pytest.mark.parametrize("place", ["metadata", "template"])
@@ -270,6 +313,23 @@ def test_a_spoilt_record_does_no_harm(record: str) -> None:
     assert problems == []
     assert "sidecar" not in text
     assert "terminationGracePeriodSeconds: 35" in text
+
+
+def test_what_stands_first_in_an_item_is_restored() -> None:
+    """What is put in front of a key behind a dash takes its place, and gives it back."""
+    text = "kind: List\nitems:\n- spec: {containers: [{ports: [{containerPort: 80}]}]}\n  kind: Pod\n  apiVersion: v1\n"
+    made = injected(text)
+    assert made.startswith("kind: List\nitems:\n- metadata:\n    annotations:\n")
+    assert uninject(made).text == text
+
+
+def test_a_record_in_a_folded_text_is_a_record() -> None:
+    """Some tools write long texts in blocks."""
+    text = f"{DEPLOYMENT}---\n{SERVICE}"
+    made = injected(text)
+    folded = re.sub(r"( *)sidecar/injected: '(.*)'", r"\1sidecar/injected: >-\n\1  \2", made)
+    assert folded.count(">-") == 2
+    assert uninject(folded).text == text
 
 
 def test_workloads_without_containers_are_left_alone() -> None:
