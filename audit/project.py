@@ -14,6 +14,9 @@ from packaging.requirements import Requirement
 # Extras of the project itself, which bring no package.
 _OWN: Final = "sidecar"
 
+# Extras that the image has.
+_SHIPPED: Final = ("inject", "redis")
+
 
 class Project(NamedTuple):
     """What is asked for: by those who run the sidecar, and by those who work on it as well."""
@@ -28,10 +31,10 @@ class Project(NamedTuple):
 
 
 def read(file: Path) -> Project:
-    """The requirements of a pyproject.toml. `redis` is an extra, but one that is shipped: it counts as runtime."""
+    """The requirements of a pyproject.toml. Extras that are shipped, in the image, count as runtime."""
     table = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
     extras = table.get("optional-dependencies", {})
-    runtime = [*table["dependencies"], *extras.get("redis", [])]
+    runtime = [*table["dependencies"], *(each for name in _SHIPPED for each in extras.get(name, []))]
     return Project(_requirements(runtime), _requirements(extras.get("dev", [])))
 
 

@@ -27,7 +27,7 @@ def wait(argv: list[str]) -> int:
         default=_TIMEOUT,
         help=f"Give up after this long. Default {format_duration(_TIMEOUT)}.",
     )
-    options = parser.parse_args(argv)
+    options = parser.parse(argv)
     path, due = "/readyz" if options.ready else "/startupz", monotonic() + options.timeout
     while True:
         try:
