@@ -342,6 +342,16 @@ def test_workloads_without_containers_are_left_alone() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("apps/v1", "example.com/v1"), ("kind: Deployment", "kind: Rollout"), ("apiVersion: apps/v1\n", "")],
+)
+def test_kinds_that_are_not_known_pass_as_they_came(old: str, new: str) -> None:
+    """Another API may have a kind of the same name, and what its pods are is not known."""
+    text = DEPLOYMENT.replace(old, new)
+    assert inject(text, {}) == (text, [], [])
+
+
 def test_a_bomb_of_aliases_costs_no_more_than_its_text() -> None:
     """What multiplies when it is built is not built."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
