@@ -299,7 +299,7 @@ class App:
 
     def status(self) -> dict[str, object]:
         """Everything live, ready to become JSON."""
-        settings, pool, health = self._settings, self._pool, self.health
+        settings, health = self._settings, self.health
         return {
             "version": __version__,
             "uptime_seconds": round(monotonic() - self._started_at, 3),
@@ -317,13 +317,7 @@ class App:
             "tasks": len(asyncio.all_tasks()),
             "connections": self._server.open,
             "max_connections": self._server.max_connections,
-            "pool": {
-                "connections": pool.size,
-                "idle": pool.idle,
-                "waiting": pool.waiting,
-                "idle_limit_seconds": round(pool.idle_limit.seconds, 3),
-                "idle_limit_source": pool.idle_limit.source,
-            },
+            "pool": self._pool.status(),
             "policies": self._ways.status(),
             "log_lines_dropped": self._outlet.dropped + self._errlet.dropped,
             "settings": started_fields(self._loaded, *self._where),

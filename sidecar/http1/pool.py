@@ -255,5 +255,15 @@ class Pool:
         for connection in list(self._all):
             connection.close()
 
+    def status(self) -> dict[str, object]:
+        """Its figures, ready to become JSON."""
+        return {
+            "connections": self.size,
+            "idle": self.idle,
+            "waiting": self.waiting,
+            "idle_limit_seconds": round(self.idle_limit.seconds, 3),
+            "idle_limit_source": self.idle_limit.source,
+        }
+
     def __repr__(self) -> str:
         return f"<Pool {self._address} size={self.size} idle={self.idle} waiting={self.waiting}>"
