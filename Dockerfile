@@ -12,7 +12,7 @@ COPY sidecar ./sidecar
 # trusted unseen: with a read-only root it could not be renewed anyway, and a start without it takes twice as long.
 RUN python3 -m venv --without-pip /opt/sidecar \
     && python3 -m pip --python /opt/sidecar/bin/python3 install --no-cache-dir --no-compile --root-user-action ignore \
-        ".[redis]" \
+        ".[inject,redis]" \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/sidecar/lib
 
 FROM ${BASE}

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.settings import Settings
 from sidecar.settings.knobs import knobs
-from sidecar.settings.units import parse_duration
+from sidecar.units import parse_duration
 from tests.charts.rendering import render, with_defaults
 
 
