@@ -18,6 +18,8 @@ from typing import Any, Final
 # Some advisories against it are years old: a database that has none is none.
 CANARY: Final = ("aiohttp", "3.8.0")
 _TIMEOUT: Final = 180.0  # seconds
+# Where the Makefile puts pip-audit: beside what it looks at, not among it.
+_PYTHON: Final = Path(sys.prefix, "audit", "bin", "python")
 
 # Asks about these packages, by name and version, and returns what pip-audit prints.
 Ask = Callable[[Mapping[str, str]], str]
@@ -62,11 +64,13 @@ def pip_audit(versions: Mapping[str, str]) -> str:
         pins = Path(folder, "pins.txt")
         pins.write_text("".join(f"{name}=={version}\n" for name, version in versions.items()), encoding="utf-8")
         flags = ["--format", "json", "--progress-spinner", "off", "--no-deps", "--disable-pip", "--timeout", "10"]
-        command = [sys.executable, "-m", "pip_audit", "--requirement", str(pins), *flags]
+        command = [str(_PYTHON), "-m", "pip_audit", "--requirement", str(pins), *flags]
         try:
             done = subprocess.run(  # noqa: S603 - our own words, no shell
                 command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
             )
+        except FileNotFoundError:
+            raise NotAuditedError("pip-audit is not installed: `make audit` does it") from None
         except subprocess.TimeoutExpired:
             raise NotAuditedError(f"pip-audit did not end within {_TIMEOUT:g} s") from None
     # 1 is both "found something", with an answer, and "could not ask", without.
