@@ -161,5 +161,14 @@ class SidecarError(Exception):
         self.facts = facts or {}
         self.headers = headers
 
+    def bare(self) -> SidecarError:
+        """Itself without its traceback, for whoever keeps it.
+
+        Its frames would keep it in turn, and the exchange with it, for the collector to find: under a flood of
+        refusals that took the event loop a tenth of a second at a time. It is an answer, and who raised it nobody asks.
+        """
+        self.__traceback__ = self.__context__ = None
+        return self
+
     def __repr__(self) -> str:
         return f"<SidecarError {self.reason.token}: {self.detail}>"

@@ -160,7 +160,7 @@ def rescue(recorder: Recorder, draining: Callable[[], bool], call: Handler) -> H
             error = SidecarError(DRAINING, "this instance and its upstream are stopping", retry_after=1)
         exchange.failed(error)
         exchange.close = error.reason.close
-        return answer(error, exchange.id)
+        return answer(error.bare(), exchange.id)
 
     return handler
 

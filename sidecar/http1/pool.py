@@ -171,16 +171,22 @@ class Pool:
             await asyncio.sleep(_STARTUP_RETRY)
 
     async def _dial(self) -> UpstreamConnection:
+        pool = self._settings
+        connection = UpstreamConnection(self, self._reader, pool.http.max_header_bytes, self._buffers)
+        try:
+            await self._connect(connection, pool.timeouts.connect)
+        except BaseException:
+            # It may have been made in the same moment; and it lets go of itself only so.
+            connection.close()
+            raise
+        self._all.add(connection)
+        return connection
+
+    async def _connect(self, connection: UpstreamConnection, timeout: float) -> None:
         address = self._address
-        timeout = self._settings.timeouts.connect
-        connection = UpstreamConnection(self, self._reader, self._settings.http.max_header_bytes, self._buffers)
         try:
             async with asyncio.timeout(timeout):
                 await self._reach(connection)
-        except asyncio.CancelledError:
-            # It may have been made in the same moment.
-            connection.close()
-            raise
         except TimeoutError:
             raise SidecarError(CONNECT_TIMEOUT, f"{address} did not accept a connection in {timeout:g} s") from None
         except OSError as error:
@@ -191,10 +197,7 @@ class Pool:
                 raise SidecarError(OVERLOADED, detail, retry_after=1) from None
             raise SidecarError(CONNECT_FAILED, f"cannot connect to {address}: {why}") from None
         if not connection.usable(surely=True):
-            connection.close()
             raise SidecarError(CONNECT_FAILED, f"{address} closed the new connection at once")
-        self._all.add(connection)
-        return connection
 
     async def _reach(self, connection: UpstreamConnection) -> None:
         """Connect it; where the name cannot be resolved, to what it meant last: that has not moved the upstream."""

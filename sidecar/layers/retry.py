@@ -38,7 +38,7 @@ def retry(policy: RetryPolicy, retried: Retried, shadow: Callable[[], None], cal
         try:
             response = await call(exchange)
         except SidecarError as error:
-            failure = error
+            failure = error.bare()
         else:
             if response.status not in statuses and not headers:
                 return response
@@ -96,7 +96,7 @@ class _Retries:
         try:
             return await self._call(exchange)
         except SidecarError as error:
-            return error
+            return error.bare()
 
     async def _again(self, exchange: Exchange, wait: float) -> Response | SidecarError:
         body = exchange.request.body

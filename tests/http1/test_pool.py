@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -289,6 +291,32 @@ async def test_a_dial_that_takes_too_long_is_a_connect_timeout(
 
     assert caught.value.reason is CONNECT_TIMEOUT
     assert (caught.value.sent, pool.size) == (False, 0)
+
+
+async def test_a_refused_dial_leaves_nothing_for_the_collector(
+    upstream: Upstream, pools: list[Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an upstream is down every request dials: what that takes is given back at once."""
+    made: list[weakref.ref[UpstreamConnection]] = []
+    begin = UpstreamConnection.__init__
+
+    def noted(self: UpstreamConnection, *args: Any) -> None:
+        begin(self, *args)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(UpstreamConnection, "__init__", noted)
+    pool, _ = pool_of(pools, await upstream.start())
+    await upstream.stop()
+    gc.disable()
+    try:
+        try:
+            await place(pool)
+        except SidecarError as error:
+            error.bare()
+        await asyncio.sleep(0)
+        assert [one() for one in made] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_a_refused_dial_is_told_with_the_address(upstream: Upstream, pools: list[Pool]) -> None:

@@ -1,9 +1,10 @@
 """What three times as much as it can serve does to the sidecar: `python -m tests.load.overload [--rounds 3]`.
 
 The proxy has a processor for itself; the generator (`pressure/`, in Go) and the service share the others. Each round
-first finds the best that can be had (a closed loop of 64 connections), then offers three times that (an open loop over
-a thousand connections). It must refuse some of it with 503 `overloaded`, serve at least 90 % of its best meanwhile,
-and answer on its health endpoints within 100 ms. It exits with 1 where one of that is not so.
+finds the best that can be had (a closed loop of 64 connections), and the best with two thousand, which costs each
+request more whatever is done (caches: Envoy's growth is larger). Then it offers three times the former over the latter
+(an open loop). It must refuse some of it with 503 `overloaded`, serve at least 90 % of its best with as many
+connections meanwhile, and answer on its health endpoints within 100 ms. It exits with 1 where one of that is not so.
 
 Rates and waits are told by the wall, and judged by the processor time that the proxy's loop has had: with a processor
 for itself that is the same, and where others use the machine too, nothing else says what is the proxy's doing.
@@ -148,7 +149,7 @@ class Health(Thread):
 
 
 class Round(NamedTuple):
-    """The best there is, what as many connections get without a guard (a closed loop too), then too much."""
+    """The best there is, the best with as many connections (a closed loop too, without a guard), then too much."""
 
     best: Load
     crowded: Load
@@ -157,8 +158,8 @@ class Round(NamedTuple):
 
     @property
     def kept(self) -> float:
-        """The share of the best that was served under too much."""
-        return self.over.per_processor / self.best.per_processor
+        """The share of the best with as many connections that was served under too much."""
+        return self.over.per_processor / self.crowded.per_processor
 
     @property
     def slowest(self) -> float:
@@ -169,10 +170,11 @@ class Round(NamedTuple):
         best, over, waits = self.best, self.over, sorted(wall for wall, _ in self.health.waits)
         counted = over.counted
         crowded = self.crowded.per_processor / best.per_processor
+        of_best = over.per_processor / best.per_processor
         return (
-            f"best {best.rate:.0f}/s, {1e6 / best.per_processor:.1f} µs each; unguarded {crowded:.0%} of that; "
-            f"offered {counted['offered']}: "
-            f"{over.good} served ({self.kept:.0%} of the best, by the wall {over.rate / best.rate:.0%}), "
+            f"best {best.rate:.0f}/s, {1e6 / best.per_processor:.1f} µs each; "
+            f"with as many connections {crowded:.0%} of that; offered {counted['offered']}: "
+            f"{over.good} served ({of_best:.0%} of the best, {self.kept:.0%} of that with as many connections), "
             f"{over.refused} refused, {counted['unsent']} unsent; served in {counted['p50_ms']:.0f} ms, "
             f"p99 {counted['p99_ms']:.0f}; refused in {counted['refused_p50_ms']:.0f} ms\n"
             f"      health: {len(waits)} asked, slowest {self.slowest * 1e3:.0f} ms "
@@ -225,7 +227,9 @@ class Overload:
         refused = sum(round.over.refused for round in self.rounds)
         return {
             "it refuses, and as overloaded": 0 < refused <= self.refusals,
-            f"it keeps {KEEPS:.0%} of its best": median(round.kept for round in self.rounds) >= KEEPS,
+            f"it keeps {KEEPS:.0%} of its best with as many connections": (
+                median(round.kept for round in self.rounds) >= KEEPS
+            ),
             f"health within {HEALTHY_WITHIN:g} s": max(round.slowest for round in self.rounds) < HEALTHY_WITHIN,
             "health is good": not [bad for round in self.rounds for bad in round.health.bad],
             "nothing else is answered": all(
