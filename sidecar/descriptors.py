@@ -25,12 +25,15 @@ def raised() -> int:
     except ImportError:  # Windows
         return 0
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    infinite = resource.RLIM_INFINITY
     for most in (hard, _MACOS):
+        if soft == infinite or infinite != most <= soft:
+            break
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
             soft = most
             break
-    return 0 if soft == resource.RLIM_INFINITY else soft
+    return 0 if soft == infinite else soft
 
 
 def most_clients(asked: int, descriptors: int, upstream: int) -> int:

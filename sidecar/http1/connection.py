@@ -32,6 +32,8 @@ _LINGER: Final = 5.0
 _LINGER_QUIET: Final = 1.0
 # How often a client that is not read from, as its body is not taken, is looked at: a reset does not show otherwise.
 _LOOK: Final = 1.0
+# What may stand in front of a request (RFC 9112, section 2.2), and begins none: some clients end a body so.
+_BLANK: Final = (b"\r", b"\r\n")
 # How long a connection has to be idle before a drain closes it, in seconds.
 _QUIET: Final = 1.0
 
@@ -157,7 +159,7 @@ class ClientConnection(asyncio.Protocol):
             error = hopeless(data, seen, limit)
             if error is None:
                 self._buffer = data
-                if not seen:
+                if not self._first_byte and data not in _BLANK:
                     self._first_byte = now
                     self._alarm.set(now + self.server.settings.timeouts.head)
             else:
@@ -259,10 +261,8 @@ class ClientConnection(asyncio.Protocol):
         if self._buffer:
             data, self._buffer = self._buffer, b""
             self._read_head(data, 0)
-        elif self.server.closing_idle:
-            self._alarm.set(now + _QUIET)
-        else:
-            self._alarm.set(now + self.server.settings.timeouts.keep_alive)
+        if self.turn is None and not self._first_byte and not self._linger_until:
+            self._alarm.set(now + (_QUIET if self.server.closing_idle else self.server.settings.timeouts.keep_alive))
         if not self._reading:
             inflow = self.turn.inflow if self.turn is not None else None
             if inflow.reading if inflow is not None else len(self._buffer) <= _PIPELINE:

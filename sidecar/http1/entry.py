@@ -4,7 +4,8 @@ Without it, a turn takes as long as all requests that came since the last one, a
 do waits as long: answers, timers, the health endpoints. So turns are short however many ask. And the line is no longer
 than can be served in some time: who comes when it is full is to be refused further in. Of those a few begin in each
 turn, as to refuse costs nearly what serving does: the share of the time that goes to who is served is the same however
-many come. Who finds the line short again when it is his turn to be refused is served after all.
+many come; but nobody waits longer than some seconds for that. Who finds the line short again when it is his turn to be
+refused is served after all.
 
 Knows nothing of requests but that they can begin, and not who judges how long is too long.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
@@ -21,20 +22,22 @@ from typing import Final, Protocol
 # At some 50 µs each a few milliseconds; fewer would not let the loop's other work be done in bursts, which saves some.
 MOST: Final = 64
 
-# So many of those that are to be refused begin in a turn beside them: less than a tenth of it.
+# So many of those that are to be refused begin in a turn beside them, less than a tenth of it; all who waited too long.
 _REFUSALS: Final = 6
+_PATIENCE: Final = 2.0  # seconds
 
 # What a request takes until it has been measured, in seconds, and how much the latest turn counts for that.
 _PACE: Final = 0.0001
 _WEIGHT: Final = 0.1
 
-# Told how many seconds pass from one request's beginning to the next; returns how many may wait.
-Longest = Callable[[float], int]
+# Told how many seconds pass from one request's beginning to the next; returns how many may wait, and whether those
+# beyond stand apart, to be refused, or in the line like all others.
+Longest = Callable[[float], tuple[int, bool]]
 
 
-def no_end(_: float) -> int:
+def no_end(_: float) -> tuple[int, bool]:
     """All may."""
-    return sys.maxsize
+    return sys.maxsize, False
 
 
 class Entrant(Protocol):
@@ -47,17 +50,18 @@ class Entrant(Protocol):
 class Entry:
     """The line. All calls belong to the loop's thread."""
 
-    __slots__ = ("_begun", "_crowd", "_last", "_line", "_longest", "_loop", "_most", "_pace")
+    __slots__ = ("_begun", "_crowd", "_last", "_line", "_longest", "_loop", "_most", "_pace", "_strict")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, longest: Longest) -> None:
         self._loop = loop
         self._longest = longest
-        self._line: deque[tuple[float, Entrant]] = deque()
-        self._crowd: deque[tuple[float, Entrant]] = deque()  # came when the line was full
+        # Since when, and whether the line was full: by who waits, as some leave.
+        self._line: OrderedDict[Entrant, tuple[float, bool]] = OrderedDict()
+        self._crowd: OrderedDict[Entrant, float] = OrderedDict()  # came when the line was full, and are to be refused
         self._begun = 0  # in this turn of the loop
         self._last = 0.0  # when a turn went to those who wait, if the one before did
         self._pace = _PACE
-        self._most = longest(_PACE)
+        self._most, self._strict = longest(_PACE)
 
     @property
     def waiting(self) -> int:
@@ -72,8 +76,17 @@ class Entry:
                 self._loop.call_soon(self._next_turn)
             self._begun = begun + 1
             entrant.begin(0.0, False)
+            return
+        full = len(self._line) >= self._most
+        if full and self._strict:
+            self._crowd[entrant] = monotonic()
         else:
-            (self._line if len(self._line) < self._most else self._crowd).append((monotonic(), entrant))
+            self._line[entrant] = monotonic(), full
+
+    def leave(self, entrant: Entrant) -> None:
+        """Who may still wait waits no longer."""
+        if self._line.pop(entrant, None) is None:
+            self._crowd.pop(entrant, None)
 
     def _next_turn(self) -> None:
         line, crowd = self._line, self._crowd
@@ -88,13 +101,16 @@ class Entry:
         if self._last:
             self._pace += _WEIGHT * ((now - self._last) / MOST - self._pace)
         self._last = now if len(line) >= MOST else 0.0
-        self._most = self._longest(self._pace)
+        self._most, self._strict = self._longest(self._pace)
         crowded = len(line) >= self._most
         for _ in range(min(MOST, len(line))):
-            since, entrant = line.popleft()
-            entrant.begin(now - since, False)
-        for _ in range(min(_REFUSALS, len(crowd))):
-            since, entrant = crowd.popleft()
+            entrant, (since, full) = line.popitem(last=False)
+            entrant.begin(now - since, full)
+        for number in range(min(MOST, len(crowd))):
+            since = next(iter(crowd.values()))
+            if number >= _REFUSALS and now - since < _PATIENCE:
+                break
+            entrant, _ = crowd.popitem(last=False)
             entrant.begin(now - since, crowded)
 
     def __repr__(self) -> str:

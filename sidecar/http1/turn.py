@@ -270,6 +270,7 @@ class Turn:
     def _unwind(self) -> Task[None]:
         """End the stack's work. What it has not had yet goes through it all the same, to be counted and refused."""
         if self._task is None:
+            self._connection.server.entry.leave(self)
             self.begin(0.0, False)
         elif self.exchange.begun:
             self._task.cancel()

@@ -49,13 +49,13 @@ class Guard:
         self.memory = memory
         self._judge()
 
-    def longest_line(self, pace: float) -> int:
-        """How many requests may wait to begin, when one begins every `pace` seconds."""
+    def longest_line(self, pace: float) -> tuple[int, bool]:
+        """How many requests may wait to begin, when one begins every `pace` seconds; and whether more are refused."""
         self.pace = pace
         limits = self._limits
         if not limits.wait or limits.mode == "off":
-            return sys.maxsize
-        return max(_ALWAYS, int(limits.wait / pace))
+            return sys.maxsize, False
+        return max(_ALWAYS, int(limits.wait / pace)), self.enforced
 
     def change(self, limits: Limits) -> None:
         """Go by other limits."""

@@ -443,3 +443,21 @@ async def test_idle_connections_are_closed() -> None:
         await scene.after(1.0)
 
         assert client.ended
+
+
+@travelling
+async def test_an_empty_line_behind_a_request_begins_none() -> None:
+    """The connection idles on, for as long as any other; the next request's time begins with its own first byte."""
+    async with Scene() as scene:
+        client = scene.client()
+        client.ask(GET + b"\r\n")
+        upstream = await scene.upstream()
+        upstream.send(OK)
+        assert (await client.answer()).status == 200
+        await scene.after(20.0)
+        assert not client.ended
+        client.ask(GET)
+        _, upstream = await scene.upstreams(2)
+        upstream.send(OK)
+        assert (await client.answer()).status == 200
+        assert scene.book.ended[-1].client_wait == pytest.approx(0.0, abs=0.01)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 from time import sleep
 
+import pytest
+
 from sidecar.http1.entry import MOST, Entry
 
 
 class Entrants:
-    """Some that come, and how each began: its number, and whether it was crowded out."""
+    """Some that come, and how each began: its number, and whether it was crowded out. `all` are they, in order."""
 
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
         self.begun: list[tuple[int, bool]] = []
         self.waits: list[float] = []
+        self.all: list[_One] = []
 
     def come(self, numbers: range) -> None:
         for number in numbers:
-            self._entry.come(_One(self, number))
+            self.all.append(_One(self, number))
+            self._entry.come(self.all[-1])
 
 
 class _One:
@@ -38,7 +42,7 @@ def numbers(begun: list[tuple[int, bool]]) -> list[int]:
 
 async def test_so_many_begin_in_a_turn_of_the_loop() -> None:
     """The others in the next turns, in the order in which they came; who comes meanwhile overtakes nobody."""
-    entrants = Entrants(Entry(asyncio.get_running_loop(), lambda pace: 10_000))
+    entrants = Entrants(Entry(asyncio.get_running_loop(), lambda pace: (10_000, True)))
     entrants.come(range(3 * MOST))
     assert len(entrants.begun) == MOST
     sizes = []
@@ -56,7 +60,7 @@ async def test_so_many_begin_in_a_turn_of_the_loop() -> None:
 
 async def test_each_turn_of_the_loop_is_counted_anew() -> None:
     """As long as nobody waits, nobody has to."""
-    entrants = Entrants(Entry(asyncio.get_running_loop(), lambda pace: 0))
+    entrants = Entrants(Entry(asyncio.get_running_loop(), lambda pace: (0, True)))
     for turn in range(5):
         entrants.come(range(turn * MOST, (turn + 1) * MOST))
         await asyncio.sleep(0)
@@ -66,7 +70,7 @@ async def test_each_turn_of_the_loop_is_counted_anew() -> None:
 
 async def test_who_comes_when_the_line_is_full_is_crowded_out() -> None:
     """A few in each turn, beside those who waited; as long as the line is full."""
-    entry = Entry(asyncio.get_running_loop(), lambda pace: 3 * MOST)
+    entry = Entry(asyncio.get_running_loop(), lambda pace: (3 * MOST, True))
     entrants = Entrants(entry)
     entrants.come(range(4 * MOST + 100))
     assert entry.waiting == 3 * MOST + 100
@@ -80,7 +84,7 @@ async def test_who_comes_when_the_line_is_full_is_crowded_out() -> None:
 
 async def test_who_finds_the_line_short_again_is_served() -> None:
     """It is no overload any more: but for the six whose turn it was while the line was full."""
-    entrants = Entrants(Entry(asyncio.get_running_loop(), lambda pace: 10))
+    entrants = Entrants(Entry(asyncio.get_running_loop(), lambda pace: (10, True)))
     entrants.come(range(MOST + 40))
     for _ in range(5):
         await asyncio.sleep(0)
@@ -89,14 +93,51 @@ async def test_who_finds_the_line_short_again_is_served() -> None:
     assert len(numbers(entrants.begun)) == MOST + 34
 
 
+async def test_who_leaves_holds_up_nobody() -> None:
+    """His place in the line is free at once, and so is that among those who came too late for one."""
+    entry = Entry(asyncio.get_running_loop(), lambda pace: (MOST, True))
+    entrants = Entrants(entry)
+    entrants.come(range(3 * MOST))
+    for one in entrants.all[MOST + 1 : -1]:
+        entry.leave(one)
+    entry.leave(entrants.all[0])
+    assert entry.waiting == 2
+    await asyncio.sleep(0)
+
+    assert numbers(entrants.begun) == [*range(MOST), MOST, 3 * MOST - 1]
+    assert entry.waiting == 0
+
+
+async def test_where_nobody_is_refused_all_keep_their_order() -> None:
+    """The line is as long as they are many; those beyond what would be allowed are told apart by a word only."""
+    entrants = Entrants(Entry(asyncio.get_running_loop(), lambda pace: (10, False)))
+    entrants.come(range(MOST + 40))
+    await asyncio.sleep(0)
+
+    assert [number for number, _ in entrants.begun] == list(range(MOST + 40))
+    assert [number for number, crowded in entrants.begun if crowded] == list(range(MOST + 10, MOST + 40))
+
+
+async def test_nobody_waits_for_ever_to_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some time it is everybody's turn, beside a few in each turn of the loop."""
+    monkeypatch.setattr("sidecar.http1.entry._PATIENCE", 0.0)
+    entry = Entry(asyncio.get_running_loop(), lambda pace: (0, True))
+    entrants = Entrants(entry)
+    entrants.come(range(MOST + 40))
+    await asyncio.sleep(0)
+
+    assert numbers(entrants.begun) == list(range(MOST))
+    assert len(entrants.begun) == MOST + 40
+
+
 async def test_the_pace_is_measured() -> None:
     """The slower requests begin, the shorter the line may be."""
     paces: list[float] = []
 
-    def longest(pace: float) -> int:
+    def longest(pace: float) -> tuple[int, bool]:
         paces.append(pace)
         sleep(0.03)  # a slow turn of the loop
-        return 10_000
+        return 10_000, True
 
     entrants = Entrants(Entry(asyncio.get_running_loop(), longest))
     entrants.come(range(9 * MOST))

@@ -77,9 +77,13 @@ def test_no_more_may_wait_than_begin_in_time() -> None:
     """By how fast they begin; some hundred always may, so that a slow start is not taken for overload."""
     guard = Guard(Limits(wait=0.1))
 
-    assert [guard.longest_line(pace) for pace in (0.00005, 0.0001, 0.01)] == [2000, 1000, 256]
+    assert [guard.longest_line(pace) for pace in (0.00005, 0.0001, 0.01)] == [
+        (2000, True),
+        (1000, True),
+        (256, True),
+    ]
     for unlimited in (Limits(wait=0.0), Limits(wait=0.1, mode="off")):
-        assert Guard(unlimited).longest_line(1.0) == sys.maxsize
+        assert Guard(unlimited).longest_line(1.0) == (sys.maxsize, False)
 
 
 def test_who_came_when_too_many_waited_is_refused() -> None:
