@@ -11,7 +11,7 @@ from sidecar import __version__
 from sidecar.cli.commands import COMMANDS
 from sidecar.settings.flags import FLAGS
 from sidecar.settings.knobs import knobs
-from tests.charts.rendering import CHART, Document, container, render, values_of, with_defaults
+from tests.charts.rendering import CHART, DEFAULT, Document, container, render, values_of, with_defaults
 from tests.image.dockerfile import read
 from tests.support.processes import ROOT
 
@@ -35,6 +35,7 @@ SIDECAR: Document = {
     "startupProbe": {"httpGet": {"path": "/startupz", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 30},
     "livenessProbe": {
         "httpGet": {"path": "/livez", "port": "admin"},
+        "terminationGracePeriodSeconds": 10,
         "periodSeconds": 10,
         "timeoutSeconds": 5,
         "failureThreshold": 3,
@@ -173,3 +174,12 @@ def test_surroundings_alone() -> None:
     rendered = render(values_of(CHART / "ci" / "surroundings-values.yaml"))
     kinds = [document["kind"] for document in rendered.documents]
     assert sorted(kinds) == ["ConfigMap", "ConfigMap", "PodMonitor", "PrometheusRule"]
+
+
+def test_a_large_number_in_the_environment_is_written_out() -> None:
+    """Not as 1.048576e+07, which is no size."""
+    found = render(values_of(DEFAULT, CHART / "ci" / "everything-values.yaml"))
+    (sidecar,) = found.pod["spec"]["initContainers"]
+    env = {entry["name"]: entry.get("value") for entry in sidecar["env"]}
+    assert env["SIDECAR_HTTP__MAX_BODY"] == "10485760"
+    assert env["SIDECAR_ADMIN__LISTEN"] == ":9001"

@@ -71,11 +71,17 @@ args:
   {{- with .Values.extraArgs }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- if or .Values.env .Values.extraEnv }}
+{{- if or .Values.env .Values.extraEnv (ne (int .Values.ports.admin) 8901) }}
 env:
   {{- range $name, $value := .Values.env }}
   - name: {{ $name }}
-    value: {{ $value | quote }}
+    {{- /* Helm's numbers are floats, and as text a million of them would be 1e+06. */}}
+    value: {{ (kindIs "float64" $value | ternary (toJson $value) (toString $value)) | quote }}
+  {{- end }}
+  {{- if ne (int .Values.ports.admin) 8901 }}
+  # For whoever runs `sidecar status` in the container.
+  - name: SIDECAR_ADMIN__LISTEN
+    value: ":{{ .Values.ports.admin }}"
   {{- end }}
   {{- with .Values.extraEnv }}
   {{- toYaml . | nindent 2 }}
