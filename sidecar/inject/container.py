@@ -15,8 +15,9 @@ _FILE: Final = f"{_DIRECTORY}/sidecar.yaml"
 _ADMIN_PORT: Final = parse_listen(OPTIONS["admin"].default).port
 _USER: Final = 65532
 
-# These always say what they are, for whoever reads the manifest.
-_ALWAYS: Final = ("upstream", "listen", "admin")
+# Said in any case: where it listens, for whoever reads the manifest, and what the grace period was reckoned with. A
+# settings file that says nothing of the drain would mean the defaults of the program, which lose requests in a pod.
+_ALWAYS: Final = ("upstream", "listen", "admin", "drain-delay", "drain-timeout")
 
 
 def container(chosen: Chosen, upstream: str) -> dict[str, Any]:
@@ -57,7 +58,8 @@ def volume(chosen: Chosen) -> dict[str, Any] | None:
 def _args(chosen: Chosen, upstream: str) -> list[str]:
     found: list[str] = []
     for name, option in OPTIONS.items():
-        # What a settings file may say, no flag takes from it unless somebody asks for that.
+        # What else a settings file may say, no flag takes from it unless somebody asks for that. Whom to believe is
+        # among it: a wide default must not win over a file that trusts one network.
         if name in _ALWAYS or (option.knob and (chosen.given(name) or (option.pods_own and not chosen["config-map"]))):
             found += [option.flag, upstream if name == "upstream" else chosen[name]]
     return [*found, "--config", _FILE] if chosen["config-map"] else found

@@ -265,6 +265,24 @@ def test_the_grace_period_is_long_enough(grace: str, sleep: str, flags: dict[str
     assert uninject(made.text).text == text
 
 
+@pytest.mark.parametrize(
+    ("flags", "drain"),
+    [
+        ({}, ["8s", "5s"]),
+        ({"mode": "classic"}, ["8s", "27s"]),
+        ({"drain-delay": "9s", "drain-timeout": "6s"}, ["9s", "6s"]),
+    ],
+)
+def test_the_drain_is_what_the_grace_period_was_reckoned_with(flags: dict[str, str], drain: list[str]) -> None:
+    """Also where a settings file says the rest, which may say nothing of it."""
+    arguments = sidecar_of(
+        injected(DEPLOYMENT + SLEEP, config_map="settings", **flags),
+        "containers" if "mode" in flags else "initContainers",
+    )["args"]
+    assert [arguments[arguments.index(f"--drain-{what}") + 1] for what in ("delay", "timeout")] == drain
+    assert "--trusted-proxies" not in arguments
+
+
 @pytest.mark.parametrize(("sleep", "told"), [("", True), (SLEEP.replace("10", "5"), True), (SLEEP, False)])
 def test_an_application_that_stops_listening_at_once_is_told_of(sleep: str, told: bool) -> None:
     """Requests that come while load balancers do not know yet would be lost."""
