@@ -20,7 +20,6 @@ GRACE: Final = "terminationGracePeriodSeconds"
 
 _SLEEP: Final = re.compile(r"(?:.*\s)?sleep\s+([0-9]+)s?\s*;?")
 TO_COMPLETION: Final = frozenset({"Job", "CronJob"})
-_LISTS: Final = ("initContainers", "containers", "volumes")
 
 
 class CannotError(Exception):
@@ -79,12 +78,8 @@ def remove(text: str, workload: Workload) -> tuple[list[Edit], list[str]]:
     if done is None or spec is None:
         return [], []
     edits, notes = [record.erase(text, workload.above, done)], []
-    for key in _LISTS:
-        listed = tree.entry(spec, key)
-        for item in tree.items(listed[1]) if listed is not None else ():
-            assert listed is not None
-            if tree.text(tree.find(item, "name")) == (VOLUME if key == "volumes" else NAME):
-                edits.append(cut(text, [*workload.above, spec, listed[1]], item, done.made))
+    for listed, item in _ours(spec):
+        edits.append(cut(text, [*workload.above, spec, listed], item, done.made))
     change, found = done.was.get(GRACE), tree.entry(spec, GRACE)
     if change is not None and found is not None:
         if tree.text(found[1]) != change.now:
@@ -94,6 +89,25 @@ def remove(text: str, workload: Workload) -> tuple[list[Edit], list[str]]:
         else:
             edits.append(set_scalar(found, change.was))
     return edits, notes
+
+
+def _ours(spec: Node) -> list[tuple[Node, Node]]:
+    """The lists with what was put into them: the container, and the volume that it mounts.
+
+    Where it mounts none, a volume of that name is somebody else's.
+    """
+    found = _named(spec, "initContainers", NAME) + _named(spec, "containers", NAME)
+    mounts = [mount for _, one in found for mount in tree.items(tree.find(one, "volumeMounts"))]
+    mounted = any(tree.text(tree.find(mount, "name")) == VOLUME for mount in mounts)
+    return found + (_named(spec, "volumes", VOLUME)[:1] if mounted else [])
+
+
+def _named(spec: Node, key: str, name: str) -> list[tuple[Node, Node]]:
+    """The list that the pod has itself under this key, with each item of this name."""
+    listed = tree.entry(spec, key)
+    if listed is None:
+        return []
+    return [(listed[1], item) for item in tree.items(listed[1]) if tree.text(tree.find(item, "name")) == name]
 
 
 def _first(text: str, spec: Node, key: str, found: tree.Pair, value: dict[str, Any]) -> Edit:
@@ -138,6 +152,10 @@ def _obstacles(workload: Workload, spec: Node, chosen: Chosen) -> Iterator[str]:
         for port in _ports(one):
             if port in (str(listen.port), str(admin.port)):
                 yield f"{workload.at(f'{path}.ports')}: uses port {port} itself; give --listen and --admin others"
+    for number, one in enumerate(tree.items(tree.find(spec, "volumes")) if chosen["config-map"] else ()):
+        if tree.text(tree.find(one, "name")) == VOLUME:
+            where = workload.at(f"spec.volumes[{number}]")
+            yield f"{where}: is a volume {VOLUME} that was not injected; rename it, or give no --config-map"
 
 
 def _of_text(workload: Workload, chosen: Chosen) -> Iterator[str]:

@@ -13,6 +13,7 @@ from tests.inject.support import DEPLOYMENT, SERVICE, injected, loaded, pods, re
 JOB = DEPLOYMENT.replace("apps/v1", "batch/v1").replace("Deployment", "Job")
 POD = "      containers:\n"
 SLEEP = "        lifecycle: {preStop: {sleep: {seconds: 10}}}\n"
+VOLUMES = "      volumes:\n      - {name: data, emptyDir: {}}\n      - {name: sidecar-config, emptyDir: {}}\n"
 
 
 def annotated(**said: str) -> str:
@@ -51,6 +52,12 @@ def annotated(**said: str) -> str:
             DEPLOYMENT.replace(POD, "      <<: {initContainers: [{name: a}]}\n" + POD),
             {},
             "spec.template.spec.initContainers: is an alias (*) or merged (<<); write it out",
+        ),
+        (
+            DEPLOYMENT + VOLUMES,
+            {"config-map": "settings"},
+            "spec.template.spec.volumes[1]: is a volume sidecar-config that was not injected; rename it, or give no "
+            "--config-map",
         ),
         (annotated(upstraem="x"), {}, "annotation sidecar/upstraem is not known; did you mean sidecar/upstream?"),
         (annotated(timeout="5"), {}, "annotation sidecar/timeout: 5 has no unit; write 5s for seconds or 5ms"),
@@ -319,6 +326,23 @@ def test_a_container_of_the_same_name_is_not_taken_out() -> None:
     """What was not injected is not ours."""
     text = DEPLOYMENT.replace("name: web\n        image", "name: sidecar\n        image")
     assert uninject(text) == (text, [], [])
+
+
+def test_a_volume_of_the_same_name_is_not_taken_out() -> None:
+    """Without a config map none was injected; one is refused later too, and what is there stays."""
+    text = DEPLOYMENT + VOLUMES
+    made = injected(text)
+    assert made.endswith(VOLUMES)
+    assert injected(made) == made
+    assert refused(made, config_map="settings")
+    assert uninject(made) == (text, [], [])
+
+
+def test_of_two_volumes_of_the_same_name_one_is_taken_out() -> None:
+    """Somebody has put his own below the injected one: his stays."""
+    theirs = VOLUMES.splitlines(keepends=True)[-1]
+    text = DEPLOYMENT + VOLUMES.removesuffix(theirs)
+    assert uninject(injected(text, config_map="settings") + theirs) == (text + theirs, [], [])
 
 
 @pytest.mark.parametrize("record", ["garbage", '{"was":3,"made":[]}', '{"was":{"x":1},"made":[]}', "[]"])
