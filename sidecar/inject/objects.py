@@ -65,6 +65,7 @@ class Service(NamedTuple):
     above: list[Node]
     selector: Mapping[str, str]
     namespace: str
+    headless: bool  # its name stands for the pods themselves, and nothing translates ports
 
     def selects(self, workload: Workload) -> bool:
         """Whether the pods of the workload are its own."""
@@ -109,7 +110,8 @@ def _read(document: int, above: list[Node], path: str) -> Workload | Service | N
     namespace = tree.text(tree.find(metadata, "namespace"))
     if kind == "Service" and api == "v1":
         selector = tree.texts(tree.find(root, "spec", "selector"))
-        return Service(place, above, selector, namespace) if selector else None
+        headless = tree.text(tree.find(root, "spec", "clusterIP")) == "None"
+        return Service(place, above, selector, namespace, headless) if selector else None
     known, inner = _WORKLOADS.get(kind, ("", ()))
     if not known or not re.fullmatch(known, api.partition("/")[0]):
         return None

@@ -124,10 +124,15 @@ def _lead(
         except StyleError as error:
             raise StyleError(f"{service.place}: {error}") from None
         edits += redirection.edits
-        if redirection.found:
+        if redirection.edits:
+            notes.append(f"{service.place}: targetPort is {min(listens)} now, the sidecar's")
+        if service.headless:
+            notes.append(
+                f"{service.place}: is headless (clusterIP: None), and nothing translates its ports: "
+                f"clients have to use port {min(listens)}"
+            )
+        elif redirection.found:
             led.update(number for number, _ in mine)
-            if redirection.edits:
-                notes.append(f"{service.place}: targetPort is {min(listens)} now, the sidecar's")
     notes += [
         f"{workload.place}: no Service here leads to it; give its Service targetPort {made.listen}"
         for number, (workload, made) in enumerate(injected)

@@ -46,6 +46,12 @@ spec:
 """
 
 
+def annotated(**said: str) -> str:
+    """The Deployment with annotations of its pod template."""
+    lines = "".join(f'        sidecar/{name}: "{value}"\n' for name, value in said.items())
+    return DEPLOYMENT.replace("      labels:\n", f"      annotations:\n{lines}      labels:\n")
+
+
 def injected(text: str, **flags: str) -> str:
     """The text with the sidecar; a flag's dashes are underscores here."""
     result = inject(text, {name.replace("_", "-"): value for name, value in flags.items()})

@@ -1,4 +1,4 @@
-"""What `sidecar inject` refuses, what it says, and what it makes of Services, grace periods and annotations."""
+"""What `sidecar inject` refuses, what it says, and what it makes of grace periods and annotations."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ import pytest
 
 from sidecar.inject.options import OPTIONS
 from sidecar.inject.stream import inject, uninject
-from tests.inject.support import DEPLOYMENT, SERVICE, injected, loaded, pods, refused, sidecar_of
+from tests.inject.support import DEPLOYMENT, SERVICE, annotated, injected, loaded, pods, refused, sidecar_of
 
 JOB = DEPLOYMENT.replace("apps/v1", "batch/v1").replace("Deployment", "Job")
 POD = "      containers:\n"
 SLEEP = "        lifecycle: {preStop: {sleep: {seconds: 10}}}\n"
 VOLUMES = "      volumes:\n      - {name: data, emptyDir: {}}\n      - {name: sidecar-config, emptyDir: {}}\n"
-
-
-def annotated(**said: str) -> str:
-    """The Deployment with annotations of its pod template."""
-    lines = "".join(f'        sidecar/{name}: "{value}"\n' for name, value in said.items())
-    return DEPLOYMENT.replace("      labels:\n", f"      annotations:\n{lines}      labels:\n")
 
 
 @pytest.mark.parametrize(
@@ -114,13 +108,6 @@ def test_text_that_is_anothers_too_is_refused(anchored: str, shared: str, said: 
     assert problem.startswith("document 1, Pod/b, line ")
 
 
-def test_a_port_that_is_anothers_too_is_refused() -> None:
-    """The same for Services."""
-    service = SERVICE.replace("port: 80\n    targetPort: http", "port: &p 8080\n  - name: b\n    port: *p")
-    (problem,) = refused(f"{DEPLOYMENT}---\n{service}")
-    assert problem.startswith("document 2, Service/web, line 18: line 26: port shares its value by an anchor")
-
-
 def test_a_byte_order_mark_takes_no_column() -> None:
     """What is inserted in the first line stands in the column of the others."""
     text = "\ufeffspec: {containers: [{ports: [{containerPort: 80}]}]}\nkind: Pod\napiVersion: v1\n"
@@ -179,70 +166,6 @@ def test_an_annotation_wins() -> None:
 def test_its_own_record_is_no_setting() -> None:
     """Injecting again does not stumble over what injecting wrote."""
     assert injected(injected(DEPLOYMENT)) == injected(DEPLOYMENT)
-
-
-@pytest.mark.parametrize(
-    ("port", "led"),
-    [
-        ("port: 80\n    targetPort: http", 8900),
-        ("port: 80\n    targetPort: 8080", 8900),
-        ("targetPort: '8080'  # theirs\n    port: 80", 8900),
-        ("port: 8080", 8900),
-        ("{port: 8080}", 8900),
-        ("port: 80", None),
-        ("port: 80\n    targetPort: 9090", 9090),
-        ("port: 80\n    targetPort: http\n    protocol: UDP", "http"),
-    ],
-)
-def test_a_service_leads_to_the_sidecar(port: str, led: object) -> None:
-    """Every port that went to the application's goes to the sidecar, whatever it was called; others do not."""
-    text = f"{DEPLOYMENT}---\n{SERVICE.partition('port: 80')[0]}{port}\n"
-    made = inject(text, {})
-    assert made.problems == []
-    assert loaded(made.text)[1]["spec"]["ports"][0].get("targetPort") == led
-    assert uninject(made.text).text == text
-    told = [note for note in made.notes if "targetPort" in note]
-    if led == 8900:
-        assert told == ["document 2, Service/web, line 18: targetPort is 8900 now, the sidecar's"]
-    else:
-        assert told == [
-            "document 1, Deployment/web, line 1: no Service here leads to it; give its Service targetPort 8900"
-        ]
-
-
-@pytest.mark.parametrize("selector", [" {app: other}", " {app: web, more: labels}", " {}", ""])
-def test_a_service_of_others_stays(selector: str) -> None:
-    """Where the labels do not fit, or there is no selector, nothing is changed."""
-    service = SERVICE.replace("\n    app: web", selector)
-    assert injected(f"{DEPLOYMENT}---\n{service}").endswith(service)
-
-
-def test_what_is_merged_counts() -> None:
-    """Labels and ports that a merge brings are the object's own."""
-    text = DEPLOYMENT.replace("        app: web", "        <<: [{app: web}, {app: other, more: x}]")
-    text = text.replace(
-        "        - containerPort: 8080\n          name: http", "        - <<: {containerPort: 8080, name: http}"
-    )
-    service = SERVICE.replace("    app: web", "    <<: {app: web}").replace(
-        "targetPort: http", "<<: {targetPort: http}"
-    )
-    made = injected(f"{text}---\n{service}")
-    assert loaded(made)[1]["spec"]["ports"][0]["targetPort"] == 8900
-    assert uninject(made).text == f"{text}---\n{service}"
-
-
-def test_a_service_of_another_namespace_stays() -> None:
-    """Labels mean something within one namespace only."""
-    service = SERVICE.replace("  name: web\n", "  name: web\n  namespace: other\n")
-    assert injected(f"{DEPLOYMENT}---\n{service}").endswith(service)
-
-
-def test_a_service_of_pods_with_and_without_stays() -> None:
-    """One port cannot lead to the sidecar of one pod and to the application of the other."""
-    text = f"{DEPLOYMENT}---\n{annotated(inject='false')}---\n{SERVICE}"
-    made = inject(text, {})
-    assert made.text.endswith(SERVICE)
-    assert any("selects pods with and without this sidecar" in note for note in made.notes)
 
 
 @pytest.mark.parametrize(
