@@ -15,6 +15,15 @@ _FILE: Final = f"{_DIRECTORY}/sidecar.yaml"
 _ADMIN_PORT: Final = parse_listen(OPTIONS["admin"].default).port
 _USER: Final = 65532
 
+# A sidecar whose event loop does not turn neither answers preStop nor obeys SIGTERM: without a period of its own, its
+# restart would wait for all of the pod's, and nothing would be served until then.
+_LIVENESS: Final = {
+    "terminationGracePeriodSeconds": 10,
+    "periodSeconds": 10,
+    "timeoutSeconds": 5,
+    "failureThreshold": 3,
+}
+
 # Said in any case: where it listens, for whoever reads the manifest, and what the grace period was reckoned with. A
 # settings file that says nothing of the drain would mean the defaults of the program, which lose requests in a pod.
 _ALWAYS: Final = ("upstream", "listen", "admin", "drain-delay", "drain-timeout")
@@ -36,7 +45,7 @@ def container(chosen: Chosen, upstream: str) -> dict[str, Any]:
             {"name": "admin", "containerPort": admin.port, "protocol": "TCP"},
         ],
         "startupProbe": _probe("/startupz") | {"periodSeconds": 1, "failureThreshold": 30},
-        "livenessProbe": _probe("/livez") | {"periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+        "livenessProbe": _probe("/livez") | _LIVENESS,
         "readinessProbe": _probe("/readyz") | {"periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
         "lifecycle": {"preStop": {"exec": {"command": _drain(admin)}}},
         "resources": {

@@ -195,6 +195,15 @@ def test_the_grace_period_is_long_enough(grace: str, sleep: str, flags: dict[str
     assert uninject(made.text).text == text
 
 
+def test_a_sidecar_that_hangs_is_not_waited_for() -> None:
+    """It obeys no SIGTERM, so a restart by its probe has a short grace period; the pod's end has that of the pod."""
+    text = DEPLOYMENT.replace(POD, "      terminationGracePeriodSeconds: 300\n" + POD)
+    made = injected(text)
+    assert sidecar_of(made)["livenessProbe"]["terminationGracePeriodSeconds"] == 10
+    assert pods(loaded(made))[0]["terminationGracePeriodSeconds"] == 300
+    assert uninject(made).text == text
+
+
 @pytest.mark.parametrize(
     ("flags", "drain"),
     [
