@@ -39,7 +39,7 @@ def container(chosen: Chosen, upstream: str) -> dict[str, Any]:
         made["restartPolicy"] = "Always"
     made |= {
         "args": _args(chosen, upstream),
-        "env": [{"name": "SIDECAR_LOG__FORMAT", "value": "json"}],
+        "env": _env(chosen["admin"]),
         "ports": [
             {"name": "http", "containerPort": listen.port, "protocol": "TCP"},
             {"name": "admin", "containerPort": admin.port, "protocol": "TCP"},
@@ -72,6 +72,14 @@ def _args(chosen: Chosen, upstream: str) -> list[str]:
         if name in _ALWAYS or (option.knob and (chosen.given(name) or (option.pods_own and not chosen["config-map"]))):
             found += [option.flag, upstream if name == "upstream" else chosen[name]]
     return [*found, "--config", _FILE] if chosen["config-map"] else found
+
+
+def _env(admin: str) -> list[dict[str, str]]:
+    env = [{"name": "SIDECAR_LOG__FORMAT", "value": "json"}]
+    if parse_listen(admin).port != _ADMIN_PORT:
+        # The program has its flag; this is for `kubectl exec POD -c sidecar -- sidecar status`.
+        env.append({"name": "SIDECAR_ADMIN__LISTEN", "value": admin})
+    return env
 
 
 def _probe(path: str) -> dict[str, Any]:

@@ -195,33 +195,6 @@ def test_the_grace_period_is_long_enough(grace: str, sleep: str, flags: dict[str
     assert uninject(made.text).text == text
 
 
-def test_a_sidecar_that_hangs_is_not_waited_for() -> None:
-    """It obeys no SIGTERM, so a restart by its probe has a short grace period; the pod's end has that of the pod."""
-    text = DEPLOYMENT.replace(POD, "      terminationGracePeriodSeconds: 300\n" + POD)
-    made = injected(text)
-    assert sidecar_of(made)["livenessProbe"]["terminationGracePeriodSeconds"] == 10
-    assert pods(loaded(made))[0]["terminationGracePeriodSeconds"] == 300
-    assert uninject(made).text == text
-
-
-@pytest.mark.parametrize(
-    ("flags", "drain"),
-    [
-        ({}, ["8s", "5s"]),
-        ({"mode": "classic"}, ["8s", "27s"]),
-        ({"drain-delay": "9s", "drain-timeout": "6s"}, ["9s", "6s"]),
-    ],
-)
-def test_the_drain_is_what_the_grace_period_was_reckoned_with(flags: dict[str, str], drain: list[str]) -> None:
-    """Also where a settings file says the rest, which may say nothing of it."""
-    arguments = sidecar_of(
-        injected(DEPLOYMENT + SLEEP, config_map="settings", **flags),
-        "containers" if "mode" in flags else "initContainers",
-    )["args"]
-    assert [arguments[arguments.index(f"--drain-{what}") + 1] for what in ("delay", "timeout")] == drain
-    assert "--trusted-proxies" not in arguments
-
-
 @pytest.mark.parametrize(("sleep", "told"), [("", True), (SLEEP.replace("10", "5"), True), (SLEEP, False)])
 def test_an_application_that_stops_listening_at_once_is_told_of(sleep: str, told: bool) -> None:
     """Requests that come while load balancers do not know yet would be lost."""
