@@ -37,8 +37,8 @@ TRIES: Final = (
     Try("200, then cut: an answer that the service cut is seen as cut; curl says so", "curl -i {proxy}/abort-chunked"),
     Try("200: events, passed on as they come", "curl -N {proxy}/sse"),
     Try(
-        "429 rate_limited: each X-Team may ask {rate}, {burst} times at once; this one asked 80 times",
-        "curl -s -H 'X-Team: busy' {proxy}/items/\\[1-80\\] | tail -1",
+        "429 rate_limited: each X-Team may ask {rate}, {burst} times at once; this one asked 150 times",
+        "curl -s -H 'X-Team: busy' {proxy}/items/\\[1-150\\] | tail -1",
     ),
     Try(
         "503 circuit_open: a handler that fails every time is left alone for a while",

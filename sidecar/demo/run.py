@@ -22,7 +22,7 @@ _KNOBS: Final = {
     "timeouts.request": "2s",
     "http.max_body": "64KiB",
     "drain.timeout": "5s",
-    "rate.limit": "20/s",
+    "rate.limit": "10/s",
     "rate.burst": "40",
     # The traffic's own failures, few and far between, must not open the circuits of what the guide has to show.
     "breaker.failures": "0",
