@@ -85,24 +85,19 @@ class Metrics:
         self._transitions = self.counter(
             "sidecar_circuit_transitions_total", "Changes of a circuit's state.", ("from", "to")
         )
-        self._reloads = self.counter("sidecar_config_reloads_total", "Reloads of the settings.", ("result",))
+        self._reloads = self.counter(
+            "sidecar_config_reloads_total", "Reloads of the settings.", ("result",), ("success", "failure")
+        )
         text = "Requests to the admin port that were refused: 401 for the token, 403 for where they came from."
-        self._admin_refusals = self.counter("sidecar_admin_refusals_total", text, ("status",))
-        self._admin_refusals.of(("401",))
-        self._admin_refusals.of(("403",))
-        self._reloads.of(("success",))
-        self._reloads.of(("failure",))
+        self._admin_refusals = self.counter("sidecar_admin_refusals_total", text, ("status",), ("401", "403"))
         self._last_reload = 1
         self.gauge_from(
             "sidecar_config_last_reload_successful",
             "Whether the settings that were read last are those in force: 1 or 0.",
             lambda: self._last_reload,
         )
-        self._refused = self.counter(
-            "sidecar_connections_refused_total", "Client connections refused, by the setting that did.", ("reason",)
-        )
-        self._refused.of((TOTAL,))
-        self._refused.of((PER_CLIENT,))
+        text = "Client connections refused, by the setting that did."
+        self._refused = self.counter("sidecar_connections_refused_total", text, ("reason",), (TOTAL, PER_CLIENT))
         self._overhead = overhead.of()
         self._attempt_seconds = attempt_seconds.of()
         self.loop_lag = lag.of()
@@ -166,9 +161,12 @@ class Metrics:
         """A client's connection was one too many."""
         self._refused.of((reason,)).value += 1
 
-    def counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
-        """A new counter for the caller to add to."""
-        return self._register(Counter(name, text, labels))
+    def counter(self, name: str, text: str, labels: tuple[str, ...] = (), known: tuple[str, ...] = ()) -> Counter:
+        """A new counter for the caller to add to. The `known` values of its one label are there from the start."""
+        counter = self._register(Counter(name, text, labels))
+        for value in known:
+            counter.of((value,))
+        return counter
 
     def histogram(
         self, name: str, text: str, labels: tuple[str, ...] = (), bounds: tuple[float, ...] | None = None
