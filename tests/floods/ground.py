@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 import threading
 from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 
 from tests.floods.attack import Attack, once
-from tests.support.processes import ROOT, Proxy
+from tests.support.processes import Proxy, go_builder
 
 SLACK = 8 * 1024 * 1024  # bytes that memory may grow by whatever happens
 
@@ -37,9 +36,8 @@ class Ground:
     """The two processes."""
 
     def __init__(self, **settings: str) -> None:
-        self._upstream = subprocess.Popen(
-            [sys.executable, "-m", "tests.floods.upstream"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        service = go_builder().build(package="./misbehaving", name="misbehaving")
+        self._upstream = subprocess.Popen([service], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._upstream.stdout is not None
         port = int(self._upstream.stdout.readline())
         try:
