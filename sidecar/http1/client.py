@@ -15,11 +15,10 @@ from typing import cast
 from sidecar.alarm import Alarm
 from sidecar.errors import ATTEMPT_TIMEOUT, BAD_RESPONSE, CONNECTION_LOST, STALE_CONNECTION, SidecarError
 from sidecar.exchange import EMPTY, Body, Data, FixedBody, Request, Response
-from sidecar.headers import tokens
 from sidecar.http1.heads import HeadError, HeadReader, ResponseHead
 from sidecar.http1.inflow import Inflow
 from sidecar.http1.intake import Intake, ReadBuffers, is_long
-from sidecar.http1.link import ANSWERING, CLOSED, FLUSH, HOT, IDLE, MOST_INTERIM, TUNNEL, WAITING, Owner
+from sidecar.http1.link import ANSWERING, CLOSED, FLUSH, HOT, IDLE, MOST_INTERIM, TUNNEL, WAITING, Owner, is_agreed
 from sidecar.http1.outflow import Outflow
 from sidecar.http1.sockets import set_reading, unread
 
@@ -184,8 +183,7 @@ class UpstreamConnection(asyncio.Protocol):
             except HeadError as error:
                 self._fail_bad(error.detail)
                 return
-            rest = data[end:]
-            response = head[0]
+            response, rest = head[0], data[end:]
             if response.status >= 200 or response.status == 101:
                 self._buffer = b""
                 self._respond(head, request, rest)
@@ -229,7 +227,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _begin_body(self, response: Response, length: int | None, rest: Data, *, chunked: bool) -> Inflow:
         response.body = self._inflow = inflow = Inflow(
-            length, chunked=chunked, blame=BAD_RESPONSE, set_reading=self._set_reading, on_cancel=self.close
+            length,
+            chunked=chunked,
+            blame=BAD_RESPONSE,
+            set_reading=self._set_reading,
+            go_on=lambda: self._owner.later(self._catch_up),
+            on_cancel=self.close,
         )
         if rest:
             self._read_body(inflow, rest)
@@ -240,9 +243,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _switch(self, response: Response, request: Request) -> bool:
         """Make a tunnel of this connection, if the client asked for the protocol that the upstream names."""
-        wished = tokens(request.upgrade)
-        given = tokens(response.headers.known.get(b"upgrade", b""))
-        if self._transport is None or not given or not set(given) <= set(wished):
+        if self._transport is None or not is_agreed(request, response):
             return False
         self.state, self._due = TUNNEL, inf
         self._outflow = Outflow(self._transport, b"", False, self._tunnel_sent, half_close=True)
@@ -266,6 +267,10 @@ class UpstreamConnection(asyncio.Protocol):
         elif inflow.failed is not None:
             self._inflow = None
             self.close()
+
+    def _catch_up(self) -> None:
+        if self._inflow is not None and self._inflow.behind and self._inflow.reading:
+            self._read_body(self._inflow, b"")
 
     def _complete(self, rest: Data) -> None:
         """The response has been read to its end; `rest` lies behind it, where nothing may be."""
@@ -310,11 +315,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.state = CLOSED
         self._intake = None  # the two keep each other
         self._owner.lost(self)
-        if self._answer is not None:
-            reason = STALE_CONNECTION if stale else CONNECTION_LOST
-            self._fail(SidecarError(reason, f"the upstream closed the connection without an answer{why}", sent=True))
-        else:
-            self._fail(SidecarError(CONNECTION_LOST, f"the upstream connection broke{why}", sent=True))
+        what = "closed the connection without an answer" if self._answer is not None else "connection broke"
+        self._fail(SidecarError(STALE_CONNECTION if stale else CONNECTION_LOST, f"the upstream {what}{why}", sent=True))
 
     def _fail_bad(self, detail: str) -> None:
         self._fail(SidecarError(BAD_RESPONSE, f"the upstream's answer was refused: {detail}", sent=True))

@@ -150,8 +150,11 @@ class ClientConnection(asyncio.Protocol):
         if len(self._buffer) > _PIPELINE:
             self.set_reading(False)
 
-    def _read_head(self, data: bytes, seen: int) -> None:
-        """Start the turn of the request at the beginning of `data`, of which `seen` bytes held no end of a head."""
+    def _read_head(self, data: bytes, seen: int, *, ahead: bool = False) -> None:
+        """Start the turn of the request at the beginning of `data`, of which `seen` bytes held no end of a head.
+
+        `ahead` says that it came before the one before it was answered.
+        """
         now = monotonic()
         end = data.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0) + 4
         limit = self.server.settings.http.max_header_bytes
@@ -171,9 +174,13 @@ class ClientConnection(asyncio.Protocol):
         except HeadError as error:
             self._refuse(refusal(error, data), now)
             return
-        self._begin(head, data[end:], now)
+        turn = self._begin(head, data[end:], now)
+        if ahead:
+            self.server.entry.come_ahead(turn)
+        else:
+            self.server.entry.come(turn)
 
-    def _begin(self, head: RequestHead, rest: bytes, now: float) -> None:
+    def _begin(self, head: RequestHead, rest: bytes, now: float) -> Turn:
         request, minor, length, chunked, keep_alive = head
         exchange = self._new_exchange(request, now)
         turn = self.turn = Turn(self, self._transport, exchange, minor, now, not keep_alive)
@@ -184,7 +191,7 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._buffer = rest
             exchange.whole = now
-        self.server.entry.come(turn)
+        return turn
 
     def _new_exchange(self, request: Request, now: float) -> Exchange:
         known = request.headers.known
@@ -210,7 +217,7 @@ class ClientConnection(asyncio.Protocol):
         exchange.abandoned = error
         self._linger_until = now + _LINGER
         self.turn = Turn(self, self._transport, exchange, 1, now, True)
-        self.server.entry.come(self.turn)
+        self.server.entry.come_ahead(self.turn)
 
     def feed_tunnel(self, inflow: Inflow) -> None:
         """A tunnel is open: hand over what the client sent before it knew."""
@@ -260,12 +267,12 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._buffer:
             data, self._buffer = self._buffer, b""
-            self._read_head(data, 0)
+            self._read_head(data, 0, ahead=True)
         if self.turn is None and not self._first_byte and not self._linger_until:
             self._alarm.set(now + (_QUIET if self.server.closing_idle else self.server.settings.timeouts.keep_alive))
         if not self._reading:
             inflow = self.turn.inflow if self.turn is not None else None
-            if inflow.reading if inflow is not None else len(self._buffer) <= _PIPELINE:
+            if inflow.reading and not inflow.behind if inflow is not None else len(self._buffer) <= _PIPELINE:
                 self.set_reading(True)
 
     def _skip(self, inflow: Inflow, data: bytes) -> None:

@@ -18,23 +18,30 @@ from sidecar.http1.chunks import ChunkError, ChunkScanner
 WINDOW: Final = 8 * 1024  # bytes
 
 
+def _never() -> None:
+    raise RuntimeError("only of a chunked body can there be more than is looked at in one turn")
+
+
 class Inflow:
     """A `Body`, framed by `length` bytes, by `chunks`, or (neither) by the end of the stream.
 
-    `set_reading(on)` starts and stops the connection's reading; `on_cancel()` is called when the taker wants no more
-    of it. `blame` is the reason given for broken framing; `limit` is in payload bytes, 0 for none.
+    `set_reading(on)` starts and stops the connection's reading; `go_on()` asks for another `feed`, of nothing, in the
+    loop's next turn; `on_cancel()` is called when the taker wants no more of it. `blame` is the reason given for
+    broken framing; `limit` is in payload bytes, 0 for none.
     """
 
     __slots__ = (
         "_blame",
         "_chunks",
         "_error",
+        "_go_on",
         "_held",
         "_holds",
         "_left",
         "_limit",
         "_on_cancel",
         "_set_reading",
+        "behind",
         "complete",
         "length",
         "reading",
@@ -50,6 +57,7 @@ class Inflow:
         blame: Reason,
         set_reading: Callable[[bool], None],
         on_cancel: Callable[[], None],
+        go_on: Callable[[], object] = _never,
         limit: int = 0,
     ) -> None:
         self.length = length
@@ -59,9 +67,11 @@ class Inflow:
         self._chunks = ChunkScanner() if chunked else None
         self._blame = blame
         self._set_reading = set_reading
+        self._go_on = go_on
         self._on_cancel = on_cancel
         self._limit = limit
         self.reading = True  # not paused
+        self.behind = False  # more has come than is looked at in one turn of the loop; nothing is read meanwhile
         self.sink: Sink | None = None
         self._held: list[tuple[Data, bytes | None]] | None = []
         self._holds = 0  # bytes
@@ -112,7 +122,21 @@ class Inflow:
             self._pass(payload, raw)
         if chunks.done:
             self._end()
+        elif chunks.behind:
+            self._fall_behind()
+        elif self.behind:
+            self.behind = False
+            if self.reading:
+                self._set_reading(True)
         return chunks.rest
+
+    def _fall_behind(self) -> None:
+        if not self.behind:
+            self.behind = True
+            if self.reading:
+                self._set_reading(False)
+        if self.reading:
+            self._go_on()
 
     def end_of_stream(self, lost: Reason) -> None:
         """The peer has closed: the end of an unframed body, the cut of any other (for the reason `lost`)."""
@@ -154,13 +178,17 @@ class Inflow:
         """See Flow."""
         if self.reading and not self.complete:
             self.reading = False
-            self._set_reading(False)
+            if not self.behind:
+                self._set_reading(False)
 
     def resume(self) -> None:
         """See Flow."""
         if not self.reading and not self.complete:
             self.reading = True
-            self._set_reading(True)
+            if self.behind:
+                self._go_on()
+            else:
+                self._set_reading(True)
 
     def cancel(self) -> None:
         """See Flow."""
@@ -194,8 +222,8 @@ class Inflow:
                 self.pause()
 
     def _completed(self) -> None:
-        if not self.reading:
-            self.reading = True
+        if not self.reading or self.behind:
+            self.reading, self.behind = True, False
             self._set_reading(True)
         self.complete = True
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.exchange import Request, Response
+from sidecar.headers import tokens
 
 if TYPE_CHECKING:
     from sidecar.http1.client import UpstreamConnection
@@ -22,6 +26,9 @@ class Owner(Protocol):
     def lost(self, connection: UpstreamConnection) -> None:
         """The connection is gone, whatever it was doing."""
 
+    def later(self, work: Callable[[], object]) -> None:
+        """Have `work()` called when there is time, never at once."""
+
 
 class State(Enum):
     """Where an upstream connection is."""
@@ -31,6 +38,12 @@ class State(Enum):
     ANSWERING = "reading the response body"
     TUNNEL = "tunnel"
     CLOSED = "closed"
+
+
+def is_agreed(request: Request, response: Response) -> bool:
+    """Whether a 101 switches to what the client asked for."""
+    given = tokens(response.headers.known.get(b"upgrade", b""))
+    return bool(given) and set(given) <= set(tokens(request.upgrade))
 
 
 # By these names on the hot path: to look one up on the class costs seven times as much.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from collections.abc import Callable
 from socket import gaierror
 from time import monotonic
 from typing import Protocol
@@ -19,6 +20,7 @@ from sidecar.http1.client import UpstreamConnection
 from sidecar.http1.heads import HeadReader
 from sidecar.http1.idle import IdleLimit
 from sidecar.http1.intake import ReadBuffers
+from sidecar.http1.lane import Lane
 from sidecar.settings import Settings
 
 # While the upstream has never answered, a refused connect is tried again this often.
@@ -44,6 +46,7 @@ class Pool:
         self._events = events
         self._reader = HeadReader(settings.http.max_headers)
         self._buffers = ReadBuffers()
+        self._lane = Lane(asyncio.get_running_loop())
         self._idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection] = set()
         self._dialing = 0
@@ -171,6 +174,7 @@ class Pool:
             await asyncio.sleep(_STARTUP_RETRY)
 
     async def _dial(self) -> UpstreamConnection:
+        await self._lane.turn()  # as costly as some requests, and where one is needed, many may be
         pool = self._settings
         connection = UpstreamConnection(self, self._reader, pool.http.max_header_bytes, self._buffers)
         try:
@@ -243,6 +247,10 @@ class Pool:
             if self.idle_limit.closed_by_upstream(now - connection.idle_since, now):
                 self._events.idle_limit_learned(self.idle_limit)
         self._wake()
+
+    def later(self, work: Callable[[], object]) -> None:
+        """See Owner."""
+        self._lane.add(work)
 
     def addresses_are(self, addresses: frozenset[str]) -> None:
         """The upstream's name means these addresses now: connections to others are not used again."""

@@ -102,8 +102,9 @@ class Turn:
             chunked=length is None,
             blame=BAD_REQUEST,
             set_reading=self._set_reading if rate else self._connection.set_reading,
+            go_on=lambda: self._connection.server.entry.lane.add(self._catch_up),
             # Nobody takes the rest of it: it is read past, so that the answer gets through.
-            on_cancel=lambda: self._connection.set_reading(True),
+            on_cancel=lambda: inflow.resume(),
             limit=most,
         )
         if most and length is not None and length > most:
@@ -116,6 +117,10 @@ class Turn:
         if self._pace is not None:
             self._pace.reading(on, monotonic())
         self._connection.set_reading(on)
+
+    def _catch_up(self) -> None:
+        if self.inflow is not None and self.inflow.behind and self.inflow.reading:
+            self._connection.data_received(b"")
 
     def receive(self, inflow: Inflow, data: Data) -> Data:
         """Take bytes of the request's body, or of the client's half of a tunnel; returns those behind its end."""

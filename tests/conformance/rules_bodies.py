@@ -39,8 +39,8 @@ CHUNKS: Final = (
     Rule(
         "chunk-extension-passed",
         "http1/chunks.py",
-        "plain = self._plain and line[2] is None",
-        "plain = True",
+        "if not self._plain or line[2] is not None:",
+        "if False:",
         "chunk-ext/plain",
     ),
     Rule(
@@ -60,7 +60,7 @@ CHUNKS: Final = (
     Rule(
         "chunk-end",
         "http1/chunks.py",
-        r'data[position : position + 2] != b"\r\n"',
+        r'not data.startswith(b"\r\n", position)',
         r'data[position + 1 : position + 2] == b""',
         "chunk-data/two-other-bytes-behind",
     ),
@@ -255,9 +255,9 @@ CONNECTIONS: Final = (
     ),
     Rule(
         "switch-as-asked",
-        "http1/client.py",
-        "not given or not set(given) <= set(wished)",
-        "False",
+        "http1/link.py",
+        "bool(given) and set(given) <= set(tokens(request.upgrade))",
+        "True",
         "upgrade/other-than-asked-for",
     ),
     Rule(

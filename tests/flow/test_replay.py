@@ -27,6 +27,7 @@ class Client:
             chunked=length is None,
             blame=BAD_REQUEST,
             set_reading=self._set_reading,
+            go_on=lambda: None,
             on_cancel=self._cancel,
         )
         self.body = Replay(self.inflow, cap)

@@ -101,6 +101,7 @@ def _inflow(length: int | None, *, chunked: bool, limit: int = 0) -> Inflow:
         chunked=chunked,
         blame=BAD_REQUEST,
         set_reading=lambda on: None,
+        go_on=lambda: None,
         on_cancel=lambda: None,
         limit=limit,
     )
@@ -132,6 +133,7 @@ class _Life:
             chunked=chunked,
             blame=BAD_REQUEST,
             set_reading=self.turns.append,
+            go_on=lambda: None,
             on_cancel=self._on_cancel,
             limit=limit,
         )

@@ -85,6 +85,7 @@ def test_another_reading_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     """The properties can fail: a body whose size lines are read otherwise is found at once."""
     first_digit = re.compile(rb"([0-9])[0-9A-Fa-f]*([ \t]*;.*)?\r\n")
     monkeypatch.setattr("sidecar.http1.chunks._SIZE_LINE", first_digit)
+    monkeypatch.setattr("sidecar.http1.chunks._SIZES", {})
 
     with pytest.raises(Finding, match="another payload"):
         TARGETS["chunks"](b"10\r\na\r\n0\r\n\r\n12345678\r\n0\r\n\r\n")

@@ -116,6 +116,8 @@ def scan(pieces: Iterable[bytes]) -> tuple[ChunkScanner, list[Piece]]:
     fed = iter(pieces)
     for piece in fed:
         found += scanner.feed(piece)
+        while scanner.behind:
+            found += scanner.feed(b"")
         if scanner.done:
             scanner.rest += b"".join(fed)
     return scanner, found

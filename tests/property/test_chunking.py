@@ -124,7 +124,9 @@ def payloads_told(data: bytes, given_exchanges: list[tuple[Message, Message]]) -
 def test_a_chunked_body_means_the_same_behind_us(given_body: tuple[bytes, bytes], sizes: list[int], late: bool) -> None:
     """Whichever pieces go out raw and whichever framed anew, an independent reader finds the payload."""
     payload, body = given_body
-    inflow = Inflow(None, chunked=True, blame=BAD_REQUEST, set_reading=lambda on: None, on_cancel=lambda: None)
+    inflow = Inflow(
+        None, chunked=True, blame=BAD_REQUEST, set_reading=lambda on: None, go_on=lambda: None, on_cancel=lambda: None
+    )
     transport = Written()
     outflow = Outflow(
         transport, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", True, lambda error: None
