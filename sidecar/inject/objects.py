@@ -36,6 +36,10 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         return f"document {self.document}, {self.what}, line {self.line}"
 
+    def at(self, *keys: str) -> str:
+        """The place and a path within what is there."""
+        return f"{self}: {'.'.join(part for part in (self.path, *keys) if part)}"
+
 
 class Workload(NamedTuple):
     """A pod, or what makes pods. `above` are the nodes from the document's root down to `template`."""
@@ -55,7 +59,23 @@ class Workload(NamedTuple):
 
     def at(self, inner: str) -> str:
         """The place and a path within the template."""
-        return f"{self.place}: {'.'.join(part for part in (self.place.path, *self.keys, inner) if part)}"
+        return self.place.at(*self.keys, inner)
+
+
+class Fragment(NamedTuple):
+    """A workload without what makes its pods, as a patch may be. `keys` lead to the first that is missing.
+
+    `above` are the nodes from the document's root down to the object.
+    """
+
+    place: Place
+    above: list[Node]
+    keys: tuple[str, ...]
+    annotations: Mapping[str, str]
+
+    def at(self, inner: str) -> str:
+        """The place and a path within the object."""
+        return self.place.at(inner)
 
 
 class Service(NamedTuple):
@@ -72,7 +92,7 @@ class Service(NamedTuple):
         return self.namespace == workload.namespace and self.selector.items() <= workload.labels.items()
 
 
-def objects(roots: list[Node | None]) -> Iterator[Workload | Service]:
+def objects(roots: list[Node | None]) -> Iterator[Workload | Fragment | Service]:
     """Every one of the stream, each node once: what an alias shows a second time is the same text."""
     seen: set[int] = set()
     for number, root in enumerate(roots, 1):
@@ -101,7 +121,7 @@ def _listed(above: list[Node], path: str, depth: int) -> Iterator[tuple[list[Nod
         yield from _listed([*above, listed, item], f"{path}.items[{number}]".lstrip("."), depth - 1)
 
 
-def _read(document: int, above: list[Node], path: str) -> Workload | Service | None:
+def _read(document: int, above: list[Node], path: str) -> Workload | Fragment | Service | None:
     root = above[-1]
     kind, api = tree.text(tree.find(root, "kind")), tree.text(tree.find(root, "apiVersion"))
     metadata = tree.find(root, "metadata")
@@ -115,11 +135,13 @@ def _read(document: int, above: list[Node], path: str) -> Workload | Service | N
     known, inner = _WORKLOADS.get(kind, ("", ()))
     if not known or not re.fullmatch(known, api.partition("/")[0]):
         return None
-    for key in inner:
+    annotations = tree.texts(tree.find(metadata, "annotations"))
+    whole = above
+    for number, key in enumerate(inner, 1):
         below = tree.find(above[-1], key)
         if below is None:
-            return None
+            return Fragment(place, whole, inner[:number], annotations)
         above = [*above, below]
     own = tree.find(above[-1], "metadata")
-    annotations = tree.texts(tree.find(metadata, "annotations")) | tree.texts(tree.find(own, "annotations"))
+    annotations |= tree.texts(tree.find(own, "annotations"))
     return Workload(place, kind, above, inner, annotations, tree.texts(tree.find(own, "labels")), namespace)

@@ -11,11 +11,13 @@ from typing import Final, NamedTuple
 
 from sidecar.inject import pods, services, tree
 from sidecar.inject.edits import Edit, StyleError, apply
-from sidecar.inject.objects import Service, Workload, objects, pod_spec
+from sidecar.inject.objects import Fragment, Service, Workload, objects, pod_spec
 from sidecar.inject.options import Chosen, from_annotations, opted_out
 from sidecar.inject.tree import StreamError
 
 _SHOWN: Final = 100  # characters of a line
+# What is meant to be so, and what makes it so by mistake.
+_WHOLE: Final = ", as patches are; in a whole workload, look at the indentation"
 
 
 class Result(NamedTuple):
@@ -51,6 +53,8 @@ def _without(text: str) -> tuple[str, list[str]]:
     edits: list[Edit] = []
     notes: list[str] = []
     for one in objects(tree.documents(text)):
+        if isinstance(one, Fragment):
+            continue
         undone = pods.remove(text, one) if isinstance(one, Workload) else services.restore(text, one)
         edits += undone[0]
         notes += undone[1]
@@ -58,7 +62,7 @@ def _without(text: str) -> tuple[str, list[str]]:
 
 
 def _everywhere(
-    text: str, found: list[Workload | Service], flags: Mapping[str, str]
+    text: str, found: list[Workload | Fragment | Service], flags: Mapping[str, str]
 ) -> tuple[list[Edit], list[str], list[str]]:
     """The edits for all of these, notes and problems."""
     edits: list[Edit] = []
@@ -66,13 +70,15 @@ def _everywhere(
     problems: list[str] = []
     injected: list[tuple[Workload, pods.Injection]] = []
     workloads = [one for one in found if isinstance(one, Workload)]
-    for workload in workloads:
+    for workload in found:
+        if isinstance(workload, Service):
+            continue
         try:
             made = _injection(text, workload, flags, notes)
         except pods.CannotError as error:
             problems += error.reasons
             continue
-        if made is None:
+        if made is None or isinstance(workload, Fragment):
             continue
         injected.append((workload, made))
         edits += made.edits
@@ -81,7 +87,9 @@ def _everywhere(
     return [*edits, *_lead(text, services, workloads, injected, notes)], notes, problems
 
 
-def _injection(text: str, workload: Workload, flags: Mapping[str, str], notes: list[str]) -> pods.Injection | None:
+def _injection(
+    text: str, workload: Workload | Fragment, flags: Mapping[str, str], notes: list[str]
+) -> pods.Injection | None:
     """What puts the sidecar into a workload; None where it wants none, or has no pod."""
     try:
         if opted_out(workload.annotations):
@@ -91,8 +99,11 @@ def _injection(text: str, workload: Workload, flags: Mapping[str, str], notes: l
     values, wrong = from_annotations(workload.annotations)
     if wrong:
         raise pods.CannotError(*(f"{workload.at('metadata')}: {each}" for each in wrong))
+    if isinstance(workload, Fragment):
+        notes.append(f"{workload.place.at(*workload.keys)}: there is none here; left alone{_WHOLE}")
+        return None
     if not tree.items(tree.find(pod_spec(workload), "containers")):
-        notes.append(f"{workload.at('spec.containers')}: there are none here; left alone")
+        notes.append(f"{workload.at('spec.containers')}: there are none here; left alone{_WHOLE}")
         return None
     try:
         return pods.inject(text, workload, Chosen(flags, values))

@@ -54,6 +54,18 @@ def test_what_is_refused_prints_nothing(manifest: Path, capfdbinary: pytest.Capt
     assert b"containers[0].ports: uses port 8900 itself" in err
 
 
+def test_what_is_left_alone_is_told(manifest: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Exit code 0, the manifest as it was, and a line on stderr that says what was missing where."""
+    manifest.write_text("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {replicas: 3}\n")
+    assert main(["inject", "-f", str(manifest)]) == 0
+    out, err = capfdbinary.readouterr()
+    assert out == manifest.read_bytes()
+    assert err.decode() == (
+        "sidecar inject: document 1, Deployment/web, line 1: spec.template: there is none here; "
+        "left alone, as patches are; in a whole workload, look at the indentation\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -279,16 +279,6 @@ def test_a_record_in_a_folded_text_is_a_record() -> None:
     assert uninject(folded).text == text
 
 
-def test_workloads_without_containers_are_left_alone() -> None:
-    """A patch is no workload."""
-    text = DEPLOYMENT.partition(POD)[0] + "      nodeName: a\n"
-    made = inject(text, {})
-    assert made.text == text
-    assert made.notes == [
-        "document 1, Deployment/web, line 1: spec.template.spec.containers: there are none here; left alone"
-    ]
-
-
 @pytest.mark.parametrize(
     ("old", "new"),
     [("apps/v1", "example.com/v1"), ("kind: Deployment", "kind: Rollout"), ("apiVersion: apps/v1\n", "")],
