@@ -1,16 +1,19 @@
 """Loaded by the proxy's interpreter before anything else, where a test puts this folder on PYTHONPATH.
 
-Bends two things of the world, each by a file that the test rewrites at any time:
+Bends things of the world, each by a file that the test writes to at any time:
 
-    FAULTS_CLOCK   seconds by which the wall clock is wrong; the monotonic clock is left alone
-    FAULTS_NAMES   lines `name address`: what names mean. A name that is not there is not known.
+    FAULTS_CLOCK     seconds by which the wall clock is wrong; the monotonic clock is left alone
+    FAULTS_NAMES     lines `name address`: what names mean. A name that is not there is not known.
+    FAULTS_BALLAST   a named pipe that takes lines, each a number of MiB: so much memory the process has on top
 """
 
 from __future__ import annotations
 
 import datetime
+import mmap
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -69,7 +72,23 @@ def _bend_names(file: Path) -> None:
     uvloop.new_event_loop = Loop
 
 
+def _carry_ballast(pipe: Path) -> None:
+    def carry() -> None:
+        held = mmap.mmap(-1, 1)
+        # For writing too: so there is no end of it, whoever writes and leaves.
+        with open(os.open(pipe, os.O_RDWR)) as lines:
+            for line in lines:
+                held.close()
+                held = mmap.mmap(-1, 1 + (int(line) << 20))
+                for page in range(0, len(held), mmap.PAGESIZE):
+                    held[page] = 1
+
+    threading.Thread(target=carry, daemon=True).start()
+
+
 if "FAULTS_CLOCK" in os.environ:
     _bend_clock(Path(os.environ["FAULTS_CLOCK"]))
 if "FAULTS_NAMES" in os.environ:
     _bend_names(Path(os.environ["FAULTS_NAMES"]))
+if "FAULTS_BALLAST" in os.environ:
+    _carry_ballast(Path(os.environ["FAULTS_BALLAST"]))
