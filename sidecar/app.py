@@ -26,11 +26,12 @@ from sidecar.descriptors import raised
 from sidecar.drain import Drain
 from sidecar.health import Change, Prober, UpstreamHealth
 from sidecar.http1.idle import IdleLimit
-from sidecar.http1.names import follow, is_name
+from sidecar.http1.names import Names, is_name
 from sidecar.http1.pool import Pool
 from sidecar.http1.server import Http1Server
 from sidecar.http1.upstream import Http1Upstream
 from sidecar.listen import BACKLOG, SocketFile, bind, bound_address, close_listener
+from sidecar.loop import run as run_loop
 from sidecar.settings import Loaded, SettingsError, reference
 from sidecar.settings.changes import changes, merged, needs_restart
 from sidecar.source import Source
@@ -50,21 +51,11 @@ def run(loaded: Loaded, source: Source) -> int:
     # thousand requests in flight are some 20,000 objects: to walk them over and over cost 5 µs a request.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_main(loaded, source, raised()))
+    return run_loop(_main(loaded, source, raised()))
 
 
 async def _main(loaded: Loaded, source: Source, descriptors: int) -> int:
     return await App(loaded, source, descriptors).run()
-
-
-def loop_factory() -> Any:
-    """What makes the event loop: uvloop's factory where it exists, else None, which means asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 class App:
@@ -85,7 +76,9 @@ class App:
         self._build_telemetry()
         address = parse_upstream(settings.upstream)
         self.app_health = AppHealth(address, settings.health.app_livez, settings.health.app_readyz)
-        self._pool = Pool(address, settings, self)
+        self._names = Names(address.host, address.port, self._spawn) if is_name(address.host) else None
+        hosts = self._names.hosts if self._names is not None else None
+        self._pool = Pool(address, settings, self, hosts)
         self._ways = Ways(
             Http1Upstream(self._pool, str(address)),
             self._recorder,
@@ -103,13 +96,13 @@ class App:
             self._ways.guard.longest_line,
         )
         self._drain = Drain(self._server, settings.drain, self._close_listener)
-        self._name = (address.host, address.port) if not address.unix and is_name(address.host) else None
         self._prober = Prober(
             self.health,
             address,
             interval=settings.health.interval,
             timeout=settings.health.timeout,
             path=settings.health.path,
+            hosts=hosts,
         )
 
     def _build_telemetry(self) -> None:
@@ -185,8 +178,8 @@ class App:
         self._spawn(lag.sample(self.metrics.loop_lag, tell=self._ways.guard.sampled))
         if self._source is not None:
             self._spawn(self._source.follow(lambda: self.reload("the file changed")))
-        if self._name is not None:
-            self._spawn(follow(*self._name, self._pool.addresses_are))
+        if self._names is not None:
+            self._spawn(self._names.follow(self._pool.addresses_are))
 
     def _announce(self, listen: ListenAddress, admin: ListenAddress) -> None:
         self._where = (str(listen), str(admin))

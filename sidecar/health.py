@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
-from socket import gaierror
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -101,7 +100,8 @@ class Prober:
     """Asks the upstream every `interval` seconds, while it is down every second if that is more often.
 
     `path` is what to GET; empty means that a connection is enough, and then answered traffic saves the probe.
-    `timeout` bounds one probe, in seconds.
+    `timeout` bounds one probe, in seconds. `hosts` says what the upstream's host means, where that is a name, and waits
+    for so many seconds before it says what it meant last: a resolver that is away has not moved the upstream.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class Prober:
         interval: float,
         timeout: float,
         path: str = "",
+        hosts: Callable[[float], Awaitable[Sequence[str]]] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._health = health
@@ -120,6 +121,7 @@ class Prober:
         self._timeout = timeout
         self._path = path
         self._shown = without_secrets(path)
+        self._hosts = hosts
         self._clock = clock
         self._asked = float("-inf")
 
@@ -139,11 +141,11 @@ class Prober:
         self._asked = self._clock()
         try:
             async with asyncio.timeout(self._timeout):
-                ok, detail = await (self._get() if self._path else self._connect())
+                ok, detail = await self._ask()
         except TimeoutError:
             ok, detail = False, f"no answer within {self._timeout:g} s"
         except OSError as error:
-            if error.errno in SHORTAGES or (isinstance(error, gaierror) and self._health.up):
+            if error.errno in SHORTAGES:
                 return  # nobody was asked
             ok, detail = False, f"cannot connect: {_why(error)}"
         self._health.probed(ok, detail, self._clock())
@@ -154,21 +156,31 @@ class Prober:
         fresh = self._asked if self._path else max(self._asked, self._health.last_answer)
         return now - fresh >= self._interval
 
-    async def _connect(self) -> tuple[bool, str]:
+    async def _ask(self) -> tuple[bool, str]:
+        ask = self._get if self._path else self._connect
+        hosts = await self._hosts(self._timeout / 2) if self._hosts is not None else (self._address.host,)
+        for host in hosts[:-1]:
+            try:
+                return await ask(host)
+            except OSError:
+                pass
+        return await ask(hosts[-1])
+
+    async def _connect(self, host: str) -> tuple[bool, str]:
         address = self._address
         if address.unix:
             _, writer = await asyncio.open_unix_connection(address.path)
         else:
-            _, writer = await asyncio.open_connection(address.host, address.port)
+            _, writer = await asyncio.open_connection(host, address.port)
         # Aborted rather than closed: nothing was sent, and nothing is worth waiting for.
         writer.transport.abort()
         return True, "accepts connections"
 
-    async def _get(self) -> tuple[bool, str]:
+    async def _get(self, host: str) -> tuple[bool, str]:
         import aiohttp
 
         try:
-            status = await get(self._address, self._path)
+            status = await get(self._address, self._path, host=host)
         except aiohttp.ClientConnectorError as error:
             raise error.os_error from None
         except aiohttp.ClientError as error:
@@ -179,13 +191,19 @@ class Prober:
         return 200 <= status < 400, f"GET {self._shown} answered {status}"
 
 
-async def get(address: UpstreamAddress, path: str, headers: Mapping[str, str] | None = None) -> int:
-    """The status that the upstream answers a GET with, over a connection of its own. Raises aiohttp.ClientError."""
+async def get(address: UpstreamAddress, path: str, headers: Mapping[str, str] | None = None, *, host: str = "") -> int:
+    """The status that the upstream answers a GET with, over a connection of its own. Raises aiohttp.ClientError.
+
+    `host` is where to connect to, where the name has been resolved already.
+    """
     # Imported late, as it takes longer than all else until the sidecar can answer.
     import aiohttp
 
     connector = aiohttp.UnixConnector(address.path) if address.unix else aiohttp.TCPConnector(force_close=True)
     base = "http://localhost" if address.unix else str(address)
+    if host and host != address.host:
+        headers = {"Host": base.removeprefix("http://"), **(headers or {})}
+        base = str(address._replace(host=host))
     async with (
         aiohttp.ClientSession(connector=connector) as session,
         session.get(base + path, headers=headers, allow_redirects=False) as answer,

@@ -11,9 +11,10 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-from sidecar.app import App, loop_factory
+from sidecar.app import App
 from sidecar.demo import guide, traffic
 from sidecar.demo.upstream import Upstream
+from sidecar.loop import run
 from sidecar.settings import load
 from sidecar.settings.flags import FLAGS
 
@@ -38,8 +39,7 @@ def run_demo(listen: str, admin: str) -> int:
 
     Raises `OSError` where a port cannot be bound, and `SettingsError` where the two addresses do not go together.
     """
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_main(listen, admin))
+    return run(_main(listen, admin))
 
 
 async def _main(listen: str, admin: str) -> int:

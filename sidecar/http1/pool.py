@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from socket import gaierror
+from collections.abc import Sequence
 from time import monotonic
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from sidecar.http1.heads import HeadReader
 from sidecar.http1.idle import IdleLimit
 from sidecar.http1.intake import ReadBuffers
 from sidecar.http1.lane import Lane
+from sidecar.http1.names import Hosts
 from sidecar.settings import Settings
 
 # While the upstream has never answered, a refused connect is tried again this often.
@@ -38,10 +40,16 @@ class Events(Protocol):
 
 
 class Pool:
-    """Connections to one upstream, the last used first. Times are seconds of `time.monotonic`."""
+    """Connections to one upstream, the last used first. Times are seconds of `time.monotonic`.
 
-    def __init__(self, address: UpstreamAddress, settings: Settings, events: Events) -> None:
+    `hosts` says what the upstream's host means, where that is a name.
+    """
+
+    def __init__(
+        self, address: UpstreamAddress, settings: Settings, events: Events, hosts: Hosts | None = None
+    ) -> None:
         self._address = address
+        self._hosts = hosts
         self._settings = settings
         self._events = events
         self._reader = HeadReader(settings.http.max_headers)
@@ -188,11 +196,15 @@ class Pool:
 
     async def _connect(self, connection: UpstreamConnection, timeout: float) -> None:
         address = self._address
+        hosts: Sequence[str] = ()
         try:
             async with asyncio.timeout(timeout):
-                await self._reach(connection)
+                # Half of the time is the resolver's: what the name meant before can be reached in the other half.
+                hosts = await self._hosts(timeout / 2) if self._hosts is not None else (address.host,)
+                await self._reach(connection, hosts)
         except TimeoutError:
-            raise SidecarError(CONNECT_TIMEOUT, f"{address} did not accept a connection in {timeout:g} s") from None
+            fault = "did not accept a connection" if hosts else "has a name that was not resolved"
+            raise SidecarError(CONNECT_TIMEOUT, f"{address} {fault} in {timeout:g} s") from None
         except OSError as error:
             # asyncio's own text names functions; the kernel's is what people know.
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
@@ -203,23 +215,18 @@ class Pool:
         if not connection.usable(surely=True):
             raise SidecarError(CONNECT_FAILED, f"{address} closed the new connection at once")
 
-    async def _reach(self, connection: UpstreamConnection) -> None:
-        """Connect it; where the name cannot be resolved, to what it meant last: that has not moved the upstream."""
+    async def _reach(self, connection: UpstreamConnection, hosts: Sequence[str]) -> None:
         loop, address = asyncio.get_running_loop(), self._address
         if address.unix:
             await loop.create_unix_connection(lambda: connection, address.path)
             return
-        try:
-            await loop.create_connection(lambda: connection, address.host, address.port)
-        except gaierror as error:
-            failure: OSError = error
-            for known in sorted(self._addresses or ()):
-                try:
-                    await loop.create_connection(lambda: connection, known, address.port)
-                    return
-                except OSError as refused:
-                    failure = refused
-            raise failure from None
+        for host in hosts[:-1]:
+            try:
+                await loop.create_connection(lambda: connection, host, address.port)
+                return
+            except OSError:
+                pass
+        await loop.create_connection(lambda: connection, hosts[-1], address.port)
 
     def released(self, connection: UpstreamConnection) -> None:
         """See Owner."""

@@ -1,10 +1,11 @@
 """Loaded by the proxy's interpreter before anything else, where a test puts this folder on PYTHONPATH.
 
-Bends things of the world, each by a file that the test writes to at any time:
+Bends things of the world, most by a file that the test writes to at any time:
 
     FAULTS_CLOCK     seconds by which the wall clock is wrong; the monotonic clock is left alone
     FAULTS_NAMES     lines `name address`: what names mean. A name that is not there is not known.
     FAULTS_BALLAST   a named pipe that takes lines, each a number of MiB: so much memory the process has on top
+    FAULTS_LOOP      where it is `asyncio`, there is no uvloop
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import datetime
 import mmap
 import os
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -64,11 +66,6 @@ def _bend_names(file: Path) -> None:
         async def getaddrinfo(self, host: Any, *args: Any, **more: Any) -> Any:
             return await super().getaddrinfo(meaning(host), *args, **more)
 
-        async def create_connection(  # type: ignore[override]  # all its overloads in one
-            self, factory: Any, host: Any = None, *args: Any, **more: Any
-        ) -> Any:
-            return await super().create_connection(factory, meaning(host), *args, **more)
-
     uvloop.new_event_loop = Loop
 
 
@@ -86,6 +83,8 @@ def _carry_ballast(pipe: Path) -> None:
     threading.Thread(target=carry, daemon=True).start()
 
 
+if os.environ.get("FAULTS_LOOP") == "asyncio":
+    sys.modules["uvloop"] = None  # type: ignore[assignment]  # which is how Python says that it cannot be imported
 if "FAULTS_CLOCK" in os.environ:
     _bend_clock(Path(os.environ["FAULTS_CLOCK"]))
 if "FAULTS_NAMES" in os.environ:
