@@ -220,8 +220,8 @@ def attempt(
                     if error.sent and may_resend is not None and not may_resend():
                         raise
                     exchange.fresh = True
-        except BaseException as error:
-            if isinstance(error, CancelledError):
+        except BaseException as end:
+            if isinstance(end, CancelledError):
                 _failed(recorder, exchange, began, exchange.abandoned)
                 if rule is not None:
                     rule.cut(exchange, began)

@@ -9,7 +9,7 @@ from typing import Final
 
 from sidecar.errors import REASONS, UPSTREAM
 from sidecar.telemetry.metrics import UNTOLD
-from sidecar.telemetry.recent import Wanted
+from sidecar.telemetry.record import Wanted
 
 _REASONS: Final = (UPSTREAM, *(reason.token for reason in REASONS))
 _STATUS: Final = re.compile(r"[1-9][0-9]{2}|[1-9]xx")

@@ -13,7 +13,7 @@ from sidecar.admin import filters
 from sidecar.admin.plane import Plane
 from sidecar.admin.problems import answer, problem
 from sidecar.telemetry import story
-from sidecar.telemetry.recent import Batch, Reader
+from sidecar.telemetry.readers import Batch, Reader
 
 _SHOWN: Final = 100  # exchanges, where no limit is asked for
 _STORIES: Final = 10  # of one ID; clients that try again may keep theirs

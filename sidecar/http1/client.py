@@ -156,11 +156,11 @@ class UpstreamConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else ""
 
-    def data_received(self, data: bytes) -> None:
-        """Take what was read."""
+    def data_received(self, data: Data) -> None:
+        """Take what was read; a view only where a body takes it at once."""
         if self.state is WAITING:
             self._heard = True
-            self._read_head(self._buffer + data if self._buffer else data)
+            self._read_head(self._buffer + data if self._buffer else bytes(data))
         elif self._inflow is not None:
             self._read_body(self._inflow, data)
         else:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.alarm import Alarm
 from sidecar.errors import DRAINING, REQUEST_TIMEOUT, SidecarError
-from sidecar.exchange import Exchange, Request
+from sidecar.exchange import Data, Exchange, Request
 from sidecar.forwarding import Peer
 from sidecar.headers import Headers
 from sidecar.http1.heads import HeadError, RequestHead
 from sidecar.http1.inflow import Inflow
 from sidecar.http1.intake import Intake, is_long
-from sidecar.http1.refusals import hopeless, refusal
+from sidecar.http1.refusals import refusal, why_hopeless
 from sidecar.http1.sockets import broken, peer_name, readable, reset, set_reading
 from sidecar.http1.turn import Turn
 
@@ -124,9 +124,15 @@ class ClientConnection(asyncio.Protocol):
 
     # ── requests
 
-    def data_received(self, data: bytes) -> None:
-        """Take what was read."""
+    def data_received(self, data: Data) -> None:
+        """Take what was read; a view only where a body takes it at once."""
         turn = self.turn
+        if turn is not None and turn.inflow is not None:
+            rest = turn.receive(turn.inflow, data)
+            if rest:
+                self._buffer = bytes(rest)
+            return
+        data = bytes(data)
         if turn is None:
             if self._skipping is not None:
                 self._skip(self._skipping, data)
@@ -138,10 +144,6 @@ class ClientConnection(asyncio.Protocol):
                 self._read_head(self._buffer + data, len(self._buffer))
             else:
                 self._read_head(data, 0)
-        elif turn.inflow is not None:
-            rest = turn.receive(turn.inflow, data)
-            if rest:
-                self._buffer = bytes(rest)
         else:
             self._wait_its_turn(data)
 
@@ -159,14 +161,14 @@ class ClientConnection(asyncio.Protocol):
         end = data.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0) + 4
         limit = self.server.settings.http.max_header_bytes
         if end < 4 or end > limit:
-            error = hopeless(data, seen, limit)
-            if error is None:
+            hopeless = why_hopeless(data, seen, limit)
+            if hopeless is None:
                 self._buffer = data
                 if not self._first_byte and data not in _BLANK:
                     self._first_byte = now
                     self._alarm.set(now + self.server.settings.timeouts.head)
             else:
-                self._refuse(error, now)
+                self._refuse(hopeless, now)
             return
         self._buffer = b""
         try:

@@ -11,7 +11,7 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n"
 _TLS: Final = 0x16
 
 
-def hopeless(data: bytes, seen: int, limit: int) -> SidecarError | None:
+def why_hopeless(data: bytes, seen: int, limit: int) -> SidecarError | None:
     """Why an incomplete head need not be waited for, if so. Its first `seen` bytes have been looked at before."""
     if len(data) > limit:
         detail = f"the request head has more than {limit} bytes"

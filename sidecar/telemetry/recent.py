@@ -7,72 +7,25 @@ asks. All calls belong to the event loop's thread.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from itertools import islice
-from typing import Final, NamedTuple
-
-import msgspec
+from typing import Final
 
 from sidecar.errors import UPSTREAM
-from sidecar.exchange import Exchange, Note
+from sidecar.exchange import Exchange
 from sidecar.telemetry.paths import OTHER
+from sidecar.telemetry.readers import Reader
+from sidecar.telemetry.record import Record, Wanted, record_of
 
 # Exchanges that are kept. Ordinary ones are many and alike, and pushed out what went wrong if all were kept together;
 # few of them also stay in the processor's cache.
 KEPT_ORDINARY: Final = 256
 KEPT_UNUSUAL: Final = 1000
 
-# Characters of a path or a sentence that are kept.
-_LONGEST: Final = 256
-# Records that wait for a reader. What comes faster than it reads is dropped.
-_QUEUE: Final = 256
 # Readers at one time.
 _READERS: Final = 16
-
-
-class Record(msgspec.Struct, gc=False):
-    """One exchange. Times are seconds of the monotonic clock, waits seconds, sizes bytes of the two bodies.
-
-    Not for the collector to look at: it holds nothing that could hold it.
-    """
-
-    id: bytes
-    method: str
-    path: str
-    client: str
-    route: str
-    label: str  # the path template it counts under; empty while that is not known
-    status: int  # what the client was told; 0 = nothing
-    reason: str
-    detail: str  # one sentence about a failure, where there is one
-    started: float
-    whole: float | None
-    answered: float | None
-    ended: float | None  # None = still in flight
-    deadline: float
-    client_deadline: float
-    attempts: int
-    upstream: str
-    upstream_wait: float
-    client_wait: float
-    queue_wait: float
-    backoff_wait: float
-    bytes_in: int
-    bytes_out: int
-    notes: list[Note]  # the exchange's own list: what a cancelled attempt adds after the end belongs to it
-
-
-Wanted = Callable[[Record], bool]
-
-
-class Batch(NamedTuple):
-    """What a reader is given: records, oldest first, and how many more were dropped since the last batch."""
-
-    records: list[Record]
-    dropped: int
 
 
 class Recent:
@@ -106,7 +59,7 @@ class Recent:
             if not exchange.observed:
                 return
             records = self._ordinary
-        record = _record(exchange, now)
+        record = record_of(exchange, now)
         records.append(record)
         if self._readers:
             for reader in self._readers:
@@ -120,7 +73,7 @@ class Recent:
 
     def in_flight(self) -> list[Record]:
         """The exchanges that have not ended, probes left out, as they are now; latest first."""
-        records = [_record(exchange, None) for exchange in self._in_flight() if exchange.observed]
+        records = [record_of(exchange, None) for exchange in self._in_flight() if exchange.observed]
         return sorted(records, key=lambda record: -record.started)
 
     def latest(self, limit: int, wanted: Wanted) -> list[Record]:
@@ -148,84 +101,3 @@ class Recent:
 
     def __repr__(self) -> str:
         return f"<Recent {len(self)} of {self.size}, {len(self._readers)} readers>"
-
-
-class Reader:
-    """Somebody who is told of exchanges that end. Made by `Recent.subscribe`."""
-
-    __slots__ = ("_among", "_closed", "_dropped", "_queue", "_wake", "_wanted")
-
-    def __init__(self, among: list[Reader], wanted: Wanted) -> None:
-        self._among = among
-        self._wanted = wanted
-        self._queue: list[Record] = []
-        self._dropped = 0
-        self._closed = False
-        self._wake = asyncio.Event()
-
-    def offer(self, record: Record) -> None:
-        """An exchange has ended; never waits for the reader."""
-        if not self._wanted(record):
-            return
-        if len(self._queue) < _QUEUE:
-            self._queue.append(record)
-        else:
-            self._dropped += 1
-        self._wake.set()
-
-    async def take(self, patience: float) -> Batch | None:
-        """All that has come, as soon as there is something, or nothing after `patience` seconds; None at the end."""
-        if not self._closed:
-            try:
-                async with asyncio.timeout(patience):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-        batch = Batch(self._queue, self._dropped)
-        if self._closed and not batch.records and not batch.dropped:
-            return None
-        self._wake.clear()
-        self._queue, self._dropped = [], 0
-        return batch
-
-    def close(self) -> None:
-        """Take no more. Safe to call twice."""
-        if not self._closed:
-            self._closed = True
-            self._among.remove(self)
-            self._wake.set()
-
-    def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{len(self._queue)} waiting, {self._dropped} dropped"
-        return f"<Reader {state}>"
-
-
-def _record(exchange: Exchange, ended: float | None) -> Record:
-    request, reason = exchange.request, exchange.reason
-    path = request.path
-    return Record(
-        exchange.id,
-        request.method,
-        path if len(path) <= _LONGEST else path[:_LONGEST] + "…",
-        exchange.client,
-        exchange.route,
-        exchange.label,
-        exchange.status,
-        reason,
-        exchange.detail[:_LONGEST],
-        exchange.started,
-        exchange.whole,
-        exchange.answered,
-        ended,
-        exchange.deadline,
-        exchange.client_deadline,
-        exchange.attempts,
-        exchange.upstream,
-        exchange.upstream_wait,
-        exchange.client_wait,
-        exchange.queue_wait,
-        exchange.backoff_wait,
-        exchange.bytes_in,
-        exchange.bytes_out,
-        exchange.notes,
-    )

@@ -18,7 +18,7 @@ from sidecar.errors import (
 )
 from sidecar.exchange import Facts
 from sidecar.telemetry.metrics import UNTOLD
-from sidecar.telemetry.recent import Record
+from sidecar.telemetry.record import Record
 from sidecar.telemetry.render import printable
 
 ATTEMPT: Final = "attempt"  # what the notes of attempts are filed under, among the policies' names

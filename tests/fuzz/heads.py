@@ -13,7 +13,7 @@ from sidecar.forwarding import Forwarding, Peer
 from sidecar.http1.answer_head import answer_head, interim_head
 from sidecar.http1.heads import HeadError, HeadReader
 from sidecar.http1.pool import Pool
-from sidecar.http1.refusals import hopeless, refusal
+from sidecar.http1.refusals import refusal, why_hopeless
 from sidecar.http1.upstream import Http1Upstream
 from tests.fuzz import peer
 from tests.fuzz.finding import bounded, demand, dice
@@ -56,7 +56,7 @@ def request(data: bytes) -> None:
 def _refused_early(data: bytes) -> bool:
     """Whether some beginning of `data`, which is no whole head, is not waited for."""
     cuts = {1, len(data), LIMIT + 1, *(dice(data).randint(1, max(1, len(data))) for _ in range(6))}
-    errors = [error for cut in cuts if data[:cut] and (error := hopeless(data[:cut], 0, LIMIT)) is not None]
+    errors = [error for cut in cuts if data[:cut] and (error := why_hopeless(data[:cut], 0, LIMIT)) is not None]
     for error in errors:
         _demand_refusal(error)
     return bool(errors)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from sidecar.errors import CLIENT_GONE, CONNECT_FAILED, SidecarError
-from sidecar.telemetry.recent import Recent, Record
+from sidecar.telemetry.recent import Recent
+from sidecar.telemetry.record import Record
 from tests.telemetry.support import ended, outcome
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from sidecar.exchange import Exchange, Note
 from sidecar.telemetry import story
-from sidecar.telemetry.recent import Recent, Record
+from sidecar.telemetry.recent import Recent
+from sidecar.telemetry.record import Record
 from tests.telemetry.support import ended
 
 # What makes second 100 of the monotonic clock a certain time of day.
