@@ -55,7 +55,19 @@ class Entrant(Protocol):
 class Entry:
     """The line. All calls belong to the loop's thread."""
 
-    __slots__ = ("_begun", "_crowd", "_last", "_line", "_longest", "_loop", "_most", "_pace", "_strict", "lane")
+    __slots__ = (
+        "_ahead",
+        "_begun",
+        "_crowd",
+        "_last",
+        "_line",
+        "_longest",
+        "_loop",
+        "_most",
+        "_pace",
+        "_strict",
+        "lane",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, longest: Longest) -> None:
         self.lane = Lane(loop)
@@ -64,6 +76,7 @@ class Entry:
         # Since when, and whether the line was full: by who waits, as some leave.
         self._line: OrderedDict[Entrant, tuple[float, bool]] = OrderedDict()
         self._crowd: OrderedDict[Entrant, float] = OrderedDict()  # came when the line was full, and are to be refused
+        self._ahead: dict[Entrant, Callable[[], None]] = {}  # who waits in the slow lane, as the work that he is there
         self._begun = 0  # in this turn of the loop
         self._last = 0.0  # when a turn went to those who wait, if the one before did
         self._pace = _PACE
@@ -72,7 +85,7 @@ class Entry:
     @property
     def waiting(self) -> int:
         """How many have come and not begun."""
-        return len(self._line) + len(self._crowd) + self.lane.waiting
+        return len(self._line) + len(self._crowd) + len(self._ahead)
 
     def come(self, entrant: Entrant) -> None:
         """Begin now, or when it is its turn."""
@@ -90,14 +103,23 @@ class Entry:
             self._line[entrant] = monotonic(), full
 
     def come_ahead(self, entrant: Entrant) -> None:
-        """Begin when it is its turn in the slow lane. Who leaves that may be told to begin all the same."""
-        since, full = monotonic(), self.lane.waiting >= self._most
-        self.lane.add(lambda: entrant.begin(monotonic() - since, full))
+        """Begin when it is its turn in the slow lane."""
+        since, full = monotonic(), len(self._ahead) >= self._most
+
+        def begin() -> None:
+            if self._ahead.pop(entrant, None) is not None:  # else it has left in the last moment
+                entrant.begin(monotonic() - since, full)
+
+        self._ahead[entrant] = begin
+        self.lane.add(begin)
 
     def leave(self, entrant: Entrant) -> None:
         """Who may still wait waits no longer."""
-        if self._line.pop(entrant, None) is None:
-            self._crowd.pop(entrant, None)
+        if self._line.pop(entrant, None) is not None or self._crowd.pop(entrant, None) is not None:
+            return
+        begin = self._ahead.pop(entrant, None)
+        if begin is not None:
+            self.lane.leave(begin)
 
     def _next_turn(self) -> None:
         line, crowd = self._line, self._crowd

@@ -10,7 +10,7 @@ Knows nothing of what the work is.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -26,7 +26,7 @@ class Lane:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: deque[Callable[[], object]] = deque()
+        self._waiting: OrderedDict[Callable[[], object], None] = OrderedDict()  # in this order; some leave
         self._moves = False
 
     @property
@@ -35,22 +35,30 @@ class Lane:
         return len(self._waiting)
 
     def add(self, work: Callable[[], object]) -> None:
-        """Have `work()` called in its turn, never at once."""
-        self._waiting.append(work)
+        """Have `work()` called in its turn, never at once. What waits already keeps its place, and has no second."""
+        self._waiting[work] = None
         if not self._moves:
             self._moves = True
             self._loop.call_soon(self._turn)
 
+    def leave(self, work: Callable[[], object]) -> None:
+        """What still waits is not wanted any more: a flood of those who come and go is to hold up nobody."""
+        self._waiting.pop(work, None)
+
     async def turn(self) -> None:
         """Wait for one's turn."""
         turn: asyncio.Future[None] = self._loop.create_future()
-        self.add(partial(_call, turn))
-        await turn
+        work = partial(_call, turn)
+        self.add(work)
+        try:
+            await turn
+        finally:
+            self.leave(work)
 
     def _turn(self) -> None:
         waiting = self._waiting
         for _ in range(min(_FEW, len(waiting))):
-            self._loop.call_soon(waiting.popleft())  # each by itself: one that fails stops no other
+            self._loop.call_soon(waiting.popitem(last=False)[0])  # each by itself: one that fails stops no other
         self._moves = bool(waiting)
         if waiting:
             self._loop.call_soon(self._turn)

@@ -24,6 +24,11 @@ class Entrants:
             self.all.append(_One(self, number))
             self._entry.come(self.all[-1])
 
+    def come_ahead(self, numbers: range) -> None:
+        for number in numbers:
+            self.all.append(_One(self, number))
+            self._entry.come_ahead(self.all[-1])
+
 
 class _One:
     def __init__(self, all_: Entrants, number: int) -> None:
@@ -149,3 +154,93 @@ async def test_the_pace_is_measured() -> None:
     assert paces[0] < 0.0002, "what is assumed at first"
     assert paces == sorted(paces)
     assert 0.0002 < paces[-1] < 0.01
+
+
+async def test_the_crowd_is_served_once_the_line_is_short() -> None:
+    """As many in a turn as of those who wait in line, and each turn holds no more than those and one refusal."""
+    entrants = Entrants(Entry(asyncio.get_running_loop(), lambda pace: (MOST, True)))
+    entrants.come(range(7 * MOST))
+    before = len(entrants.begun)
+    for _ in range(7):
+        await asyncio.sleep(0)
+        assert len(entrants.begun) - before <= MOST + 1
+        before = len(entrants.begun)
+
+    assert len(entrants.begun) == 7 * MOST
+    assert len(numbers(entrants.begun)) == 7 * MOST - 1
+
+
+async def test_who_comes_ahead_has_time() -> None:
+    """He never begins at once; few do in a turn, in their order, and how long they waited is told."""
+    entry = Entry(asyncio.get_running_loop(), lambda pace: (10_000, True))
+    entrants = Entrants(entry)
+    entrants.come_ahead(range(3 * MOST))
+    assert (entrants.begun, entry.waiting) == ([], 3 * MOST)
+    steps = []
+    while entry.waiting:
+        before = len(entrants.begun)
+        await asyncio.sleep(0)
+        steps.append(len(entrants.begun) - before)
+
+    assert max(steps) < MOST
+    assert entrants.begun == [(number, False) for number in range(3 * MOST)]
+    assert all(wait > 0.0 for wait in entrants.waits)
+
+
+async def test_who_comes_ahead_takes_nobody_s_place() -> None:
+    """The line is as quick as without him, however many of his kind there are."""
+    entrants = Entrants(Entry(asyncio.get_running_loop(), lambda pace: (10_000, True)))
+    entrants.come_ahead(range(1000, 2000))
+    entrants.come(range(2 * MOST))
+    assert numbers(entrants.begun) == list(range(MOST))
+    for _ in range(2):
+        await asyncio.sleep(0)
+
+    assert [number for number in numbers(entrants.begun) if number < 1000] == list(range(2 * MOST))
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_of_those_who_come_ahead_some_are_too_many(strict: bool) -> None:
+    """As many may wait as in the line; work of other kinds in the lane is nobody who waits."""
+    entry = Entry(asyncio.get_running_loop(), lambda pace: (3, strict))
+    entrants = Entrants(entry)
+    for _ in range(5):
+        entry.lane.add(lambda: None)
+    entrants.come_ahead(range(5))
+    assert entry.waiting == 5
+    for _ in range(6):
+        await asyncio.sleep(0)
+
+    assert entrants.begun == [(0, False), (1, False), (2, False), (3, True), (4, True)]
+
+
+async def test_who_came_ahead_and_leaves_is_in_nobody_s_way() -> None:
+    """Ten thousand who have come and gone are waited for by nobody, and none of them begins."""
+    entry = Entry(asyncio.get_running_loop(), lambda pace: (10_000, True))
+    entrants = Entrants(entry)
+    entrants.come_ahead(range(10_001))
+    for one in entrants.all[:-1]:
+        entry.leave(one)
+        entry.leave(one)
+    assert (entry.waiting, entry.lane.waiting) == (1, 1)
+    for _ in range(2):
+        await asyncio.sleep(0)
+
+    assert entrants.begun == [(10_000, True)]
+    assert entry.waiting == 0
+
+
+async def test_who_came_ahead_may_leave_in_the_last_moment() -> None:
+    """The lane has let go of him already, and he does not begin all the same."""
+    entry = Entry(asyncio.get_running_loop(), lambda pace: (10_000, True))
+    entrants = Entrants(entry)
+    entrants.come_ahead(range(2))
+    while entry.lane.waiting:  # noqa: ASYNC110 - the loop's turn, which takes both
+        await asyncio.sleep(0)
+    assert entrants.begun == []
+    entry.leave(entrants.all[0])
+    assert entry.waiting == 1
+    await asyncio.sleep(0)
+
+    assert entrants.begun == [(1, False)]
+    assert "0 of" in repr(entry)
