@@ -116,6 +116,7 @@ class ChunkScanner:
                     start, payload, raw = position, [], b""
                 position = line.end()
             else:
+                self._gathered = [], b""  # it has gone out; a body at its end may be kept for long
                 self._end(data, position)
                 return pieces
         self._held = b"" if self._expect is _PAYLOAD else data[position:]

@@ -18,8 +18,8 @@ from sidecar.http1.chunks import ChunkError, ChunkScanner
 WINDOW: Final = 8 * 1024  # bytes
 
 
-def _never() -> None:
-    raise RuntimeError("only of a chunked body can there be more than is looked at in one turn")
+def _never(*_: object) -> None:
+    raise RuntimeError("nothing is asked of a connection for a body that is complete, or is never behind")
 
 
 class Inflow:
@@ -125,9 +125,7 @@ class Inflow:
         elif chunks.behind:
             self._fall_behind()
         elif self.behind:
-            self.behind = False
-            if self.reading:
-                self._set_reading(True)
+            self._caught_up()
         return chunks.rest
 
     def _fall_behind(self) -> None:
@@ -137,6 +135,11 @@ class Inflow:
                 self._set_reading(False)
         if self.reading:
             self._go_on()
+
+    def _caught_up(self) -> None:
+        self.behind = False
+        if self.reading:
+            self._set_reading(True)
 
     def end_of_stream(self, lost: Reason) -> None:
         """The peer has closed: the end of an unframed body, the cut of any other (for the reason `lost`)."""
@@ -153,6 +156,8 @@ class Inflow:
         if self.complete or self._error is not None:
             return
         self._error = error
+        if self.behind:
+            self._caught_up()  # with what nobody looks at any more; who is not read from could leave unseen
         if self.sink is not None:
             sink, self.sink = self.sink, None
             sink.abort(error)
@@ -226,6 +231,8 @@ class Inflow:
             self.reading, self.behind = True, False
             self._set_reading(True)
         self.complete = True
+        # An idle connection may keep its last body, which must not keep a whole exchange.
+        self._set_reading = self._go_on = self._on_cancel = _never
 
     def _end(self) -> None:
         if self.sink is not None:

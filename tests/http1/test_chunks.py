@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from sidecar.http1.chunks import ChunkError, ChunkScanner
@@ -64,6 +66,14 @@ MALFORMED = {
 }
 
 LEGALS = pytest.mark.parametrize(("body", "payload"), LEGAL.values(), ids=LEGAL)
+
+
+BOUNDS = pytest.mark.parametrize("bound", [1, 2, 3])
+
+
+def bounded(monkeypatch: pytest.MonkeyPatch, bound: int) -> None:
+    """Look at so many size lines at once."""
+    monkeypatch.setattr("sidecar.http1.chunks._AT_ONCE", bound)
 
 
 @LEGALS
@@ -207,3 +217,132 @@ def test_the_largest_size_is_a_number() -> None:
 
     assert scanner.feed(b"fffffffffffffff\r\nab") == [(b"ab", b"fffffffffffffff\r\nab")]
     assert not scanner.done
+
+
+@LEGALS
+@BOUNDS
+@pytest.mark.parametrize("bytewise", [True, False])
+def test_it_does_not_matter_how_much_is_looked_at_at_once(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, payload: bytes, bound: int, bytewise: bool
+) -> None:
+    """A body in parts is the same body, goes out as one, and ends where it ends."""
+    whole, _ = scan([body + b"rest"])
+    bounded(monkeypatch, bound)
+    scanner, pieces = scan(one_by_one(body + b"rest") if bytewise else [body + b"rest"])
+
+    assert unchunked(chunked_again(pieces)) == payload
+    assert (scanner.done, scanner.trailers, scanner.rest) == (True, whole.trailers, b"rest")
+
+
+@pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
+@pytest.mark.parametrize("front", [b"1\r\na\r\n", b"1;x\r\na\r\n"], ids=["bare", "extended"])
+@BOUNDS
+def test_what_is_malformed_is_found_in_parts_too(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, front: bytes, bound: int
+) -> None:
+    """Wherever the parts begin and end."""
+    bounded(monkeypatch, bound)
+    for count in range(2 * bound + 1):
+        with pytest.raises(ChunkError):
+            scan([front * count + body])
+
+
+def test_as_many_as_are_looked_at_at_once_are_no_reason_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a byte more is."""
+    bounded(monkeypatch, 3)
+    chunks = b"1\r\na\r\n2\r\nbc\r\n1\r\nd\r\n"
+    scanner = ChunkScanner()
+    assert scanner.feed(chunks) == [(b"abcd", chunks)]
+    assert not scanner.behind
+
+    assert scanner.feed(chunks + b"1") == []
+    assert scanner.behind
+    assert scanner.feed(b"") == [(b"abcd", chunks)]
+    assert not scanner.behind
+    assert scanner.feed(b"\r\ne\r\n") == [(b"e", b"1\r\ne\r\n")]
+
+
+@pytest.mark.parametrize("part", [b"", b"5\r\nhe", b"5\r\nhello", b"5\r\nhello\r", b"5\r", b"5"])
+def test_what_came_at_once_goes_on_at_once(monkeypatch: pytest.MonkeyPatch, part: bytes) -> None:
+    """In one piece, in however many parts it was looked at: each piece is a write."""
+    bounded(monkeypatch, 2)
+    data = b"1\r\na\r\nff\r\n" + b"x" * 255 + b"\r\n001\r\nb\r\n" + b"3\r\ncde\r\n" * 4 + part
+    scanner = ChunkScanner()
+    pieces = scanner.feed(data)
+    parts = 1
+    while scanner.behind:
+        assert pieces == []
+        pieces = scanner.feed(b"")
+        parts += 1
+
+    held = len(part) if part in (b"5\r", b"5") else 1 if part.endswith(b"\r") else 0
+    ((payload, raw),) = pieces
+    assert raw == data[: len(data) - held]
+    assert payload == b"a" + b"x" * 255 + b"b" + b"cde" * 4 + part[3:].rstrip(b"\r")
+    assert parts >= 4
+
+
+def test_the_first_extension_ends_a_piece_in_parts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came bare goes on as it came, what comes then as payload, each in one piece."""
+    bounded(monkeypatch, 2)
+    bare = b"1\r\na\r\n" * 5
+    scanner = ChunkScanner()
+    found = [scanner.feed(bare + b"1;x\r\nb\r\n1\r\nc\r\n" * 3 + b"0\r\n\r\n")]
+    while scanner.behind:
+        found.append(scanner.feed(b""))
+
+    assert [piece for pieces in found for piece in pieces] == [(b"aaaaa", bare), (b"bcbcbc", None)]
+    assert len(found) == 6
+    assert scanner.done
+
+
+def test_bytes_that_come_meanwhile_come_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not to, and keep their order if they do."""
+    bounded(monkeypatch, 1)
+    scanner = ChunkScanner()
+    pieces = scanner.feed(b"1\r\na\r\n1\r\nb\r\n1")
+    assert scanner.behind
+    pieces += scanner.feed(b"\r\nc\r\n2\r\nde")
+    while scanner.behind:
+        pieces += scanner.feed(b"")
+
+    assert pieces == [(b"abcde", b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n2\r\nde")]
+
+
+def test_an_end_that_falls_on_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last chunk counts as one; its trailers belong to it, and are waited for if they are not here."""
+    bounded(monkeypatch, 2)
+    scanner = ChunkScanner()
+    assert scanner.feed(b"1\r\na\r\n0\r\nX: 1\r") == [(b"a", b"1\r\na\r\n")]
+    assert (scanner.behind, scanner.done) == (False, False)
+    assert scanner.feed(b"\n\r\nGET") == []
+    assert (scanner.behind, scanner.done, scanner.rest) == (False, True, b"GET")
+
+    scanner = ChunkScanner()
+    assert scanner.feed(b"1\r\na\r\n1\r\nb\r\n0\r\n\r\nGET") == []
+    assert (scanner.behind, scanner.done, scanner.rest) == (True, False, b"")
+    assert scanner.feed(b"") == [(b"ab", b"1\r\na\r\n1\r\nb\r\n")]
+    assert (scanner.behind, scanner.done, scanner.rest) == (False, True, b"GET")
+
+
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0\r\nX: 1\r\n"], ids=["done", "trailers to come"])
+def test_what_has_gone_out_is_not_kept(monkeypatch: pytest.MonkeyPatch, end: bytes) -> None:
+    """A body at its end may be kept for long, or wait long for the end of its trailers."""
+    bounded(monkeypatch, 1)
+    scanner = ChunkScanner()
+    ((payload, _),) = [*scanner.feed(b"3e8\r\n" + b"x" * 1000 + b"\r\n" + end), *scanner.feed(b"")]
+
+    assert len(payload) == 1000
+    assert not [holder for holder in gc.get_referrers(payload) if isinstance(holder, list)]
+
+
+@pytest.mark.parametrize("form", [b"%x", b"%X", b"%02x", b"%02X", b"%03x", b"0%03X"])
+def test_little_chunks_are_read_the_quick_way_as_the_other(form: bytes) -> None:
+    """Every size up to beyond what is quick, in every usual way to write it, each among others."""
+    parts = [bytes([size % 256]) * size for size in range(1, 300)]
+    body = b"".join(form % len(part) + b"\r\n" + part + b"\r\n" for part in parts) + b"0\r\n\r\n"
+    scanner, pieces = scan([body])
+
+    assert scanner.done
+    assert b"".join(payload for payload, _ in pieces) == b"".join(parts)
+    assert [raw for _, raw in pieces] == [body[:-5]]

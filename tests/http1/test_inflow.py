@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from itertools import product
 from time import process_time
 
 import pytest
@@ -340,3 +342,254 @@ def test_it_shows_its_state(length: int | None, chunked: bool, words: str) -> No
     assert "open" in repr(body)
     body.abort(SidecarError(CLIENT_GONE, "gone"))
     assert "client_gone" in repr(body)
+
+
+# ── more than is looked at in one turn
+
+AT_ONCE = 2
+FIVE = b"".join(b"1\r\n%c\r\n" % letter for letter in b"abcde")
+
+
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little is looked at at once."""
+    monkeypatch.setattr("sidecar.http1.chunks._AT_ONCE", AT_ONCE)
+
+
+def turn(body: Inflow, valve: Valve) -> None:
+    """The loop's next turn, as both connections take it."""
+    valve.waits = 0
+    if body.behind and body.reading:
+        assert body.feed(b"") == b""
+
+
+def catch_up(body: Inflow, valve: Valve) -> int:
+    """All turns that are asked for; returns how many."""
+    count = 0
+    while valve.waits:
+        turn(body, valve)
+        count += 1
+    return count
+
+
+@pytest.mark.usefixtures("slices")
+@FRAMINGS
+def test_nothing_is_read_while_it_is_behind(early: bool) -> None:
+    """Another turn is asked for after each, once; then reading goes on, and all that came is passed on."""
+    body, valve = inflow(chunked=True)
+    taken = Taken()
+    if early:
+        body.attach(taken)
+    body.feed(FIVE)
+    assert (body.behind, valve.turns, valve.waits) == (True, [False], 1)
+    turn(body, valve)
+    assert (body.behind, valve.turns, valve.waits) == (True, [False], 1)
+    turn(body, valve)
+    assert (body.behind, valve.turns, valve.waits) == (False, [False, True], 0)
+    if not early:
+        body.attach(taken)
+
+    assert taken.pieces == [(b"abcde", FIVE)]
+    assert (body.complete, body.received) == (False, 5)
+
+
+@pytest.mark.usefixtures("slices")
+@FRAMINGS
+def test_the_end_comes_in_a_later_turn(early: bool) -> None:
+    """What is behind it comes back from there, and the connection reads."""
+    body, valve = inflow(chunked=True)
+    taken = Taken()
+    if early:
+        body.attach(taken)
+    assert body.feed(FIVE + b"0\r\nX-Sum: 1\r\nHost: evil\r\n\r\nGET") == b""
+    turn(body, valve)
+    assert body.feed(b"") == b"GET"
+    if not early:
+        body.attach(taken)
+
+    assert (taken.content, taken.ends) == (b"abcde", [b"X-Sum: 1\r\n"])
+    assert (body.complete, body.behind, valve.turns) == (True, False, [False, True])
+
+
+@pytest.mark.usefixtures("slices")
+def test_nobody_takes_it_so_the_window_holds_in_parts_too() -> None:
+    """All that came is looked at, and then nothing more is read until somebody does."""
+    body, valve = inflow(chunked=True)
+    body.feed(b"1\r\na\r\n" * WINDOW)
+    assert catch_up(body, valve) == WINDOW // AT_ONCE - 1
+    assert (body.behind, body.reading, valve.turns) == (False, False, [False])
+    taken = Taken()
+    body.attach(taken)
+
+    assert taken.content == b"a" * WINDOW
+    assert valve.turns == [False, True]
+
+
+@pytest.mark.usefixtures("slices")
+def test_a_pause_while_it_is_behind() -> None:
+    """Nothing is looked at until it is over; nothing is said of reading, which is off already."""
+    body, valve = inflow(chunked=True)
+    taken = Taken()
+    body.attach(taken)
+    body.feed(FIVE)
+    body.pause()
+    turn(body, valve)
+    assert (body.behind, valve.turns, valve.waits) == (True, [False], 0)
+    body.resume()
+    assert (valve.turns, valve.waits) == ([False], 1)
+    catch_up(body, valve)
+
+    assert taken.content == b"abcde"
+    assert valve.turns == [False, True]
+
+
+@pytest.mark.usefixtures("slices")
+def test_a_taker_that_is_full_when_it_has_caught_up() -> None:
+    """Its pause is in the place of the other, without a moment of reading between."""
+    body, valve = inflow(chunked=True)
+
+    class Full(Taken):
+        def data(self, data: bytes | memoryview, raw: bytes | None) -> None:
+            super().data(data, raw)
+            body.pause()
+
+    taken = Full()
+    body.attach(taken)
+    body.feed(FIVE)
+    catch_up(body, valve)
+    assert (taken.content, body.behind, valve.turns) == (b"abcde", False, [False])
+    body.resume()
+
+    assert valve.turns == [False, True]
+
+
+@pytest.mark.usefixtures("slices")
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_body_that_is_cancelled_while_it_is_behind(paused: bool) -> None:
+    """It is read past like any other, where its connection wants that."""
+    body, valve = inflow(chunked=True)
+    taken = Taken()
+    body.attach(taken)
+    body.feed(FIVE + b"0\r\n\r\n")
+    if paused:
+        body.pause()
+        turn(body, valve)
+    body.cancel()
+    assert valve.cancelled == 1
+    body.resume()
+    assert valve.waits == 1
+    catch_up(body, valve)
+
+    assert (body.complete, body.received, valve.reading) == (True, 5, True)
+    assert (taken.content, taken.ends) == (b"", [])
+
+
+@pytest.mark.usefixtures("slices")
+@FRAMINGS
+@pytest.mark.parametrize("how", ["malformed", "too long", "abort", "end of the stream"])
+def test_a_body_that_fails_while_it_is_behind(early: bool, how: str) -> None:
+    """Its taker is told; its connection reads again, as nothing is waited for: else an end would not be seen."""
+    body, valve = inflow(chunked=True, limit=4 if how == "too long" else 0)
+    taken = Taken()
+    if early:
+        body.attach(taken)
+    body.feed(FIVE + (b"nonsense" if how == "malformed" else b"1\r\nf\r\n"))
+    if how == "abort":
+        body.abort(SidecarError(CLIENT_GONE, "gone"))
+    elif how == "end of the stream":
+        body.end_of_stream(CONNECTION_LOST)
+    catch_up(body, valve)
+    if not early:
+        body.attach(taken)
+
+    reasons = {"malformed": BAD_REQUEST, "too long": BODY_TOO_LARGE, "abort": CLIENT_GONE}
+    assert taken.error.reason is reasons.get(how, CONNECTION_LOST)
+    assert taken.content == b""
+    assert (body.behind, body.complete, valve.turns) == (False, False, [False, True])
+    assert body.feed(b"1\r\na\r\n") == b""
+
+
+ACTIONS = ["attach", "pause", "resume", "cancel", "abort", "feed", "turn", "end"]
+
+
+class Played:
+    """A body in whose life this happens, in this order; after each step its connection knows what it has to."""
+
+    def __init__(self) -> None:
+        self.body, self.valve = inflow(chunked=True)
+        self.taken = Taken()
+        self.attached = self.cancelled = self.failed = self.ended = False
+
+    def do(self, action: str) -> None:
+        body, before = self.body, len(self.valve.turns)
+        if action == "attach" and not self.attached and not self.cancelled:
+            self.attached = True
+            body.attach(self.taken)
+        elif action == "pause":
+            body.pause()
+        elif action == "resume":
+            body.resume()
+        elif action == "cancel":
+            self.cancelled = True
+            body.cancel()
+        elif action == "abort" and not body.complete:
+            self.failed = True
+            body.abort(SidecarError(CLIENT_GONE, "gone"))
+        elif action == "turn":
+            turn(body, self.valve)
+        elif action in ("feed", "end") and not self.ended and not body.complete:
+            self.ended = action == "end"
+            body.feed(FIVE + (b"0\r\n\r\n" if self.ended else b""))
+        self.look(before)
+
+    def look(self, before: int) -> None:
+        body, turns = self.body, self.valve.turns
+        assert self.valve.reading is (body.reading and not body.behind)
+        assert all(one is not other for one, other in zip([True, *turns], turns, strict=False))
+        assert len(turns) - before <= 1
+        assert self.valve.waits or not (body.behind and body.reading), "nobody will ever go on"
+        assert not (self.failed and body.behind)
+
+    def finish(self) -> None:
+        """In the end somebody takes it, or nobody wants it, and it comes to its end."""
+        for action in ("resume", "attach", "turn", "turn", "turn", "end"):
+            self.do(action)
+        self.do("resume")
+        catch_up(self.body, self.valve)
+        assert not self.body.behind
+        assert self.valve.reading
+        assert self.body.complete is not self.failed
+        assert self.cancelled or not self.valve.cancelled
+        if self.attached and not self.cancelled:
+            assert len(self.taken.ends) == 1
+            assert self.failed or self.taken.content == b"abcde" * (self.body.received // 5)
+
+
+@pytest.mark.usefixtures("slices")
+@pytest.mark.parametrize("first", ACTIONS)
+def test_whatever_happens_while_it_is_behind(first: str) -> None:
+    """In every order: reading is on when it is neither paused nor behind, and no body is left waiting for nobody."""
+    for actions in product(ACTIONS, repeat=3):
+        played = Played()
+        for action in ("feed", first, *actions):
+            played.do(action)
+        played.finish()
+
+
+def test_what_is_complete_keeps_nobody() -> None:
+    """An idle connection may keep its last body, and must not keep an exchange by it."""
+    for length in (1, None):
+        body, valve = inflow(length, chunked=length is None)
+        body.feed(b"a" if length else b"1\r\na\r\n0\r\n\r\n")
+        kept = weakref.ref(valve)
+        del valve
+        assert body.complete
+        assert kept() is None
+
+
+def test_only_a_chunked_body_is_ever_behind() -> None:
+    """Who makes another need not say how it goes on."""
+    body = Inflow(1, chunked=False, blame=BAD_REQUEST, set_reading=lambda on: None, on_cancel=lambda: None)
+    body.feed(b"a" * 10_000)
+
+    assert not body.behind
