@@ -90,14 +90,12 @@ class UpstreamConnection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             raise SidecarError(STALE_CONNECTION, "the kept connection was closed before the request was written")
         self.state = WAITING
-        self._heard = False
-        self._interim = 0
+        self._heard, self._interim = False, 0
         self._inform = inform
         self._request = request
         self._timeout = timeout
         self._due = inf
-        answer: asyncio.Future[Response] = self._loop.create_future()
-        self._answer = answer
+        self._answer = answer = self._loop.create_future()
         if request.body is EMPTY:
             transport.write(head)
             if timeout:
@@ -309,6 +307,8 @@ class UpstreamConnection(asyncio.Protocol):
         """asyncio's call."""
         if exc is not None and self._transport is not None and (last := unread(self._transport)):
             self.data_received(last)  # a write failed first; an upstream that resets may have answered before
+        while exc is not None and self._inflow is not None and self._inflow.behind:
+            self._read_body(self._inflow, b"")  # the same
         why = f": {exc}" if exc else ""
         stale = self.state is WAITING and self.served > 0 and not self._heard
         self.closed_while_idle = stale or self.state is IDLE

@@ -121,7 +121,8 @@ class Turn:
         self._connection.set_reading(on)
 
     def _catch_up(self) -> None:
-        if self.inflow is not None and self.inflow.behind and self.inflow.reading:
+        inflow = self.inflow
+        if inflow is not None and inflow.behind and inflow.reading and self._connection.turn is self:
             self._connection.data_received(b"")
 
     def receive(self, inflow: Inflow, data: Data) -> Data:
@@ -261,6 +262,7 @@ class Turn:
         if inflow is not None:
             exchange.bytes_in = inflow.received
             inflow.abort(error)
+            self._connection.server.entry.lane.leave(self._catch_up)
         if outflow is not None:
             exchange.bytes_out = outflow.sent
             if outflow.source is not None:

@@ -233,7 +233,7 @@ class Scene:
             http=http or Http(),
             **(QUIET | (policies or {})),
         )
-        self._kernel = kernel
+        self.kernel = kernel  # holds for connections made from now on
         self._piece = piece
         self.draining = False
         self.refuses = False  # dials
@@ -273,14 +273,14 @@ class Scene:
             raise ConnectionRefusedError(111, "Connection refused")
         far = Far(self.loop)
         near = factory()
-        wire, _ = join(self.loop, near, far, far_name=("127.0.0.1", 8080), kernel=self._kernel, piece=self._piece)
+        wire, _ = join(self.loop, near, far, far_name=("127.0.0.1", 8080), kernel=self.kernel, piece=self._piece)
         self.far_upstreams.append(far)
         return wire, near
 
     def client(self, name: str = "192.0.2.7") -> Client:
         """A new connection from a client."""
         client = Client(self.loop)
-        join(self.loop, self.server.accept(), client, far_name=(name, 40000), kernel=self._kernel, piece=self._piece)
+        join(self.loop, self.server.accept(), client, far_name=(name, 40000), kernel=self.kernel, piece=self._piece)
         self.clients.append(client)
         return client
 
