@@ -13,9 +13,17 @@ from tests.support.upstream import OK, Peer, Seen
 from tests.support.waiting import eventually
 from tests.wire.raw import Raw
 
+LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
+ANSWERS = {
+    "length": (LARGE + b"Content-Length: 5\r\n\r\nlarge", b"large"),
+    # More chunks than are looked at in one turn of the loop, and there is none after this one.
+    "chunks": (LARGE + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 1000 + b"0\r\n\r\n", b"a" * 1000),
+}
+
 
 @pytest.mark.parametrize("kept", [False, True], ids=["new", "kept"])
-def test_an_answer_is_delivered_though_a_write_failed_first(raw: Raw, kept: bool) -> None:
+@pytest.mark.parametrize(("large", "body"), ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_is_delivered_though_a_write_failed_first(raw: Raw, kept: bool, large: bytes, body: bytes) -> None:
     """An upstream that answers early and resets has answered, also where the proxy learns of the reset by writing."""
     sent, answer_now, answered = Event(), Event(), Event()
 
@@ -26,7 +34,7 @@ def test_an_answer_is_delivered_though_a_write_failed_first(raw: Raw, kept: bool
         peer.read_exactly(1000)
         sent.set()
         answer_now.wait(20)
-        peer.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge")
+        peer.send(large)
         peer.reset()
         answered.set()
 
@@ -47,6 +55,6 @@ def test_an_answer_is_delivered_though_a_write_failed_first(raw: Raw, kept: bool
         finally:
             os.kill(raw.proxy.pid, signal.SIGCONT)
         answer = client.read("POST")
-    assert (answer.status, answer.body) == (413, b"large")
+    assert (answer.status, answer.body) == (413, body)
     account.comes_to({"upstream": 2 if kept else 1}, {"4xx": 1} | ({"2xx": 1} if kept else {}))
     eventually(lambda: raw.proxy.pool()["connections"] == 0)

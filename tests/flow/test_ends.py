@@ -512,6 +512,26 @@ async def test_the_little_that_is_left_of_a_request_is_read_past() -> None:
 
 
 @travelling
+async def test_the_little_that_is_left_is_read_past_though_reading_had_stopped() -> None:
+    """An upstream that answers without taking the body holds up nobody any more."""
+    async with Scene(kernel=4096) as scene:
+        client = scene.client()
+        request = post(b"x" * 100_000)
+        client.ask(request[:1000])
+        upstream = await scene.upstream()
+        upstream.wire.pause_reading()
+        client.send(request[1000:])
+        await scene.quiet()
+        assert not client.wire.peer.is_reading()
+        upstream.send(OK)
+        client.ask(GET)
+        (await scene.upstreams(2))[1].send(OK)
+        await scene.quiet()
+
+        assert [answer.status for answer in client.answers] == [200, 200]
+
+
+@travelling
 async def test_what_is_left_of_a_request_is_not_waited_for_long() -> None:
     """The connection closes."""
     async with Scene() as scene:

@@ -114,6 +114,32 @@ async def test_a_request_in_pieces_of_a_byte(body: bytes) -> None:
 
 
 @travelling
+async def test_such_a_request_that_came_before_its_turn() -> None:
+    """So much waited that nothing more was read, and nothing is until it has been looked at."""
+    go_on = asyncio.Event()
+
+    async def wait(_: Exchange) -> Response:
+        await go_on.wait()
+        return await told(_)
+
+    async with Scene(wait, kernel=KERNEL) as scene:
+        client = scene.client()
+        client.ask(GET)
+        client.ask(POST + BODY[:-5])
+        await scene.quiet()
+        client.send(BODY[-5:])
+        await scene.quiet()
+        assert not client.wire.peer.is_reading()
+        go_on.set()
+        await until(lambda: behind(scene))
+        assert not client.wire.peer.is_reading()
+        await scene.quiet()
+
+        assert [answer.status for answer in client.answers] == [200, 200]
+        assert [exchange.reason for exchange in scene.book.ended] == ["upstream", "upstream"]
+
+
+@travelling
 async def test_what_comes_behind_such_a_request_is_the_next_one() -> None:
     """Its bytes were read with the body's, and are looked at when that has been."""
     async with Scene(kernel=KERNEL) as scene:
@@ -131,19 +157,22 @@ async def test_what_comes_behind_such_a_request_is_the_next_one() -> None:
         assert client.got.count(b"HTTP/1.1 200 OK") == 2
 
 
+@pytest.mark.parametrize(("kernel", "body"), [(64, BODY), (1024, MIXED)], ids=["head", "first half"])
 @travelling
-async def test_an_upstream_that_stops_taking_while_it_is_behind() -> None:
-    """The rest is looked at when it takes on, and nothing is done meanwhile."""
+async def test_an_upstream_that_stops_taking_while_it_is_behind(kernel: int, body: bytes) -> None:
+    """The rest is looked at when it takes on, and nothing is done meanwhile: neither read nor written."""
     async with Scene(kernel=KERNEL) as scene:
         client = scene.client()
-        scene.kernel = 1024  # of the upstream's connection
-        client.ask(POST + MIXED)
+        scene.kernel = kernel  # of the upstream's connection
+        client.ask(POST + body)
         await until(lambda: scene.far_upstreams)
         upstream = scene.far_upstreams[0]
         upstream.wire.pause_reading()
         await scene.quiet()
         assert behind(scene)
         assert scene.server.entry.lane.waiting == 0
+        assert not client.wire.peer.is_reading()
+        assert upstream.wire.peer.get_write_buffer_size() < 20_000
         upstream.wire.resume_reading()
         await scene.quiet()
 
@@ -320,17 +349,35 @@ async def test_an_answer_in_pieces_of_a_byte(body: bytes) -> None:
 
 
 @travelling
-async def test_a_client_that_stops_taking_while_its_answer_is_behind() -> None:
-    """The rest is looked at when it takes on."""
-    async with Scene(kernel=1024) as scene:
+async def test_an_upstream_that_closes_behind_its_answer() -> None:
+    """The end is seen when the answer has been looked at, and cuts nothing."""
+    async with Scene(kernel=KERNEL) as scene:
+        client = scene.client()
+        client.ask(GET)
+        upstream = await scene.upstream()
+        upstream.send(CHUNKED_OK + BODY)
+        upstream.wire.close()
+        answer = await client.answer()
+
+        assert (answer.complete, answer.body) == (True, PAYLOAD)
+        assert scene.pool.size == 0
+
+
+@pytest.mark.parametrize(("kernel", "body"), [(32, BODY), (1024, MIXED)], ids=["head", "first half"])
+@travelling
+async def test_a_client_that_stops_taking_while_its_answer_is_behind(kernel: int, body: bytes) -> None:
+    """The rest is looked at when it takes on, and nothing is done meanwhile: neither read nor written."""
+    async with Scene(kernel=kernel) as scene:
         client = scene.client()
         scene.kernel = KERNEL
         client.ask(GET)
         upstream = await scene.upstream()
         client.wire.pause_reading()
-        upstream.send(CHUNKED_OK + MIXED)
+        upstream.send(CHUNKED_OK + body)
         await scene.quiet()
         assert scene.unsettled
+        assert not upstream.wire.peer.is_reading()
+        assert client.wire.peer.get_write_buffer_size() < 20_000
         client.wire.resume_reading()
         answer = await client.answer()
 

@@ -11,9 +11,11 @@ from sidecar.http1.chunks import ChunkError
 from sidecar.http1.inflow import Inflow
 from sidecar.http1.outflow import Outflow
 from tests.fuzz import peer
-from tests.fuzz.finding import bounded, demand, divisions
-from tests.http1.support import Taken, Written, scan
+from tests.fuzz.finding import bounded, demand, dice, divisions
+from tests.http1.support import Taken, Written, scan, slices
 
+# Size lines that are looked at in one call: so few that short inputs have more, and as many as by default.
+_AT_ONCE: Final = (1, 2, 5, 128)
 _HEAD: Final = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -34,13 +36,17 @@ def chunks(data: bytes) -> None:
     with bounded():
         outcomes = [_scanned(pieces) for pieces in divisions(data)]
         demand(all(outcome == outcomes[0] for outcome in outcomes), "pieces matter", outcomes)
-        outcome = outcomes[0]
+        outcome, random = outcomes[0], dice(data)
+        with slices(random.randint(1, 4)):
+            sliced = [_scanned(pieces) for pieces in divisions(data)]
+        demand(all(each == outcome for each in sliced), "it matters how much is looked at at once", outcome, sliced)
         if outcome.end == "done":
             reading = peer.requests(_HEAD + data, most=1)
             if not reading.excused:
                 _demand_same(outcome, reading, data)
         for number, pieces in enumerate(divisions(data)):
-            _through(pieces, outcome, late=number == 1, again=number == 2)
+            with slices(random.choice(_AT_ONCE)):
+                _through(pieces, outcome, late=number == 1, again=number == 2)
 
 
 def _scanned(pieces: list[bytes]) -> _Scanned:
@@ -114,6 +120,8 @@ def _fed(inflow: Inflow, pieces: list[bytes], attach: Callable[[], None], *, lat
     rest = b""
     for piece in pieces:
         rest += piece if inflow.complete else bytes(inflow.feed(piece))
+        while inflow.behind:
+            rest += bytes(inflow.feed(b""))
     if late:
         attach()
     return rest
@@ -125,6 +133,7 @@ class _Life:
     def __init__(self, length: int | None, *, chunked: bool, limit: int) -> None:
         self.turns: list[bool] = []
         self.cancelled = 0
+        self.asked = False  # for another turn
         self.taken = Taken()
         self.attached = False
         self.given_up = False
@@ -133,13 +142,16 @@ class _Life:
             chunked=chunked,
             blame=BAD_REQUEST,
             set_reading=self.turns.append,
-            go_on=lambda: None,
+            go_on=self._go_on,
             on_cancel=self._on_cancel,
             limit=limit,
         )
 
     def _on_cancel(self) -> None:
         self.cancelled += 1
+
+    def _go_on(self) -> None:
+        self.asked = True
 
     def act(self, action: int) -> None:
         """One of what both sides may do."""
@@ -158,6 +170,10 @@ class _Life:
             inflow.end_of_stream(CONNECTION_LOST)
         elif action == 5:
             inflow.abort(SidecarError(CLIENT_GONE, "gone"))
+        elif action == 6 and self.asked:
+            self.asked = False
+            if inflow.behind and inflow.reading:
+                self.feed(b"")
 
     def feed(self, piece: bytes) -> None:
         """Bytes off the connection, which reads no further where it has ended."""
@@ -168,11 +184,13 @@ class _Life:
         """What holds after each step."""
         inflow, ends = self.inflow, self.taken.ends
         reading = self.turns[-1] if self.turns else True
-        demand(reading is inflow.reading, "its connection was told otherwise", inflow)
+        demand(reading is (inflow.reading and not inflow.behind), "its connection was told otherwise", inflow)
         changes = [before is not now for before, now in zip([True, *self.turns], self.turns, strict=False)]
         demand(all(changes), "its connection was told twice", self.turns)
         demand(not (inflow.complete and inflow.failed), "complete and failed", inflow)
         demand(not inflow.complete or inflow.reading, "complete, and its connection does not read", inflow)
+        demand(self.asked or not (inflow.behind and inflow.reading), "nobody will go on with it", inflow)
+        demand(not (inflow.behind and (inflow.complete or inflow.failed)), "it has ended, and is behind", inflow)
         demand(len(ends) <= 1, "it ends twice", ends)
         if self.attached and not self.given_up:
             demand(bool(ends) is (inflow.complete or inflow.failed is not None), "its end is not told", inflow)
@@ -182,14 +200,24 @@ class _Life:
                 demand(len(self.taken.content) == inflow.received, "less than came", inflow)
         repr(inflow)
 
+    def catch_up(self, most: int) -> None:
+        """Whoever paused it goes on; nothing more comes."""
+        for _ in range(most):
+            if not self.inflow.behind:
+                break
+            self.act(2)
+            self.act(6)
+            self.look()
+        demand(not self.inflow.behind, "it stays behind", self.inflow)
+
 
 def body(data: bytes) -> None:
     """First how it is framed, then by turns what is done and how many bytes come; then those bytes."""
-    with bounded():
-        framing, acts, content = data[:2], data[2:34], data[34:]
-        if len(framing) < 2:
-            return
-        kind, number = framing[0] % 3, framing[1]
+    framing, acts, content = data[:2], data[2:34], data[34:]
+    if len(framing) < 2:
+        return
+    kind, number = framing[0] % 3, framing[1]
+    with bounded(), slices(_AT_ONCE[framing[0] // 3 % len(_AT_ONCE)]):
         life = _Life(
             (number * 64 if kind == 0 else None), chunked=kind == 1, limit=number if kind == 1 and number > 127 else 0
         )
@@ -200,4 +228,5 @@ def body(data: bytes) -> None:
             if piece:
                 life.feed(piece)
             life.look()
+        life.catch_up(len(data))
         demand(life.cancelled <= sum(action % 8 == 3 for action in acts), "cancelled unasked", life.cancelled)

@@ -19,6 +19,7 @@ from tests.flow.scene import OK, Far, Scene
 from tests.flow.virtual import travel
 from tests.fuzz import peer
 from tests.fuzz.finding import bounded, demand, dice
+from tests.http1.support import slices
 
 SEPARATOR: Final = re.compile(rb"\n<<< (answers|answers and closes|answers early)\n")
 # Whether a refusal for this reason is the last thing that its connection sees.
@@ -144,7 +145,8 @@ def exchange(data: bytes) -> None:
         given, random = script(data), dice(data)
         asked = peer.requests(given.asked)
         at_once = _seen(given, lambda: 1 << 20)
-        in_pieces = _seen(given, lambda: random.choice((1, 2, 5, random.randint(1, 60), random.randint(1, 4096))))
+        with slices(random.choice((1, 2, 5, 128))):
+            in_pieces = _seen(given, lambda: random.choice((1, 2, 5, random.randint(1, 60), random.randint(1, 4096))))
         for seen in (at_once, in_pieces):
             _look_at_upstream(given, asked, seen.upstream)
             _look_at_client(asked, seen)

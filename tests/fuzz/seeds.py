@@ -16,6 +16,8 @@ BODIES: Final = [
     b"00f \t;x\r\n0123456789abcde\r\n000;last\r\n\r\n",
 ]
 
+_PIECES: Final = b"1\r\na\r\n" * 3 + b"1;x\r\nb\r\n01\r\nc\r\n" * 2 + b"0\r\n\r\n"
+
 _REQUESTS: Final = [
     _GET,
     _POST,
@@ -62,6 +64,11 @@ SEEDS: Final[dict[str, list[bytes]]] = {
         bytes([kind, 40]) + bytes(acts) + b"A" * (34 - 2 - len(acts)) + content
         for kind, content in ((0, b"a" * 2570), (1, BODIES[0] + BODIES[1]), (2, b"b" * 200))
         for acts in ([0, 49, 2, 4], [8 * 30 + 1, 16, 0, 12], [24, 0, 19, 13], [0, 24, 5, 4])
+    ]
+    + [
+        bytes([kind, 0]) + bytes(acts) + b"\6" * (34 - 2 - len(acts)) + _PIECES
+        for kind in (1, 4, 7)
+        for acts in ([0, 246, 6, 1, 6, 2], [246, 6, 0, 1, 2, 3], [0, 243, 6, 2], [0, 246, 6, 241, 2], [0, 246, 6, 4])
     ],
     "exchange": _EXCHANGES,
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -107,6 +108,14 @@ class Clock:
         """Be the clock of these modules."""
         for module in modules:
             monkeypatch.setattr(f"{module}.monotonic", self)
+
+
+@contextmanager
+def slices(lines: int) -> Iterator[None]:
+    """Of a chunked body so many size lines are looked at in one call."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sidecar.http1.chunks._AT_ONCE", lines)
+        yield
 
 
 def scan(pieces: Iterable[bytes]) -> tuple[ChunkScanner, list[Piece]]:

@@ -12,10 +12,12 @@ from time import monotonic, sleep
 
 import pytest
 
+from tests.faults.bent import CHILD
 from tests.support.client import Client
-from tests.support.processes import Proxy
-from tests.support.upstream import Peer, Seen, always
+from tests.support.processes import GoService, Proxy
+from tests.support.upstream import Peer, Seen, Upstream, always
 from tests.support.waiting import eventually
+from tests.wire.conftest import Start
 from tests.wire.raw import Raw
 
 MIB = 1 << 20
@@ -105,6 +107,39 @@ def test_many_small_chunks(raw: Raw) -> None:
         client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
         assert client.read().body == b"".join(pieces)
     assert raw.seen[0].body == b"".join(pieces)
+
+
+LOOPS = pytest.mark.parametrize("loop", ["as installed", "asyncio"])
+BYTES = random.Random(1).randbytes(50_000)
+BYTEWISE = b"".join(b"1\r\n%c\r\n" % byte for byte in BYTES) + b"0\r\n\r\n"
+
+
+@LOOPS
+def test_an_upload_in_chunks_of_a_byte(go: GoService, start: Start, loop: str) -> None:
+    """More than is looked at in one turn of the loop, many times over: it arrives whole, and its connection goes on."""
+    proxy = start(url=go.url, PYTHONPATH=str(CHILD), FAULTS_LOOP=loop)
+    with proxy.client() as client:
+        for _ in range(2):
+            client.ask("/upload", "POST", ["Transfer-Encoding: chunked"])
+            client.send(BYTEWISE)
+            answer = json.loads(client.read("POST").body)
+            assert answer == {"bytes": len(BYTES), "sha256": hashlib.sha256(BYTES).hexdigest()}
+        assert client.get("/hello").status == 200
+    assert proxy.pool()["connections"] == 1
+
+
+@LOOPS
+@pytest.mark.parametrize("close", [False, True], ids=["stays", "closes"])
+def test_a_download_in_chunks_of_a_byte(upstream: Upstream, start: Start, loop: str, close: bool) -> None:
+    """The same the other way, also from an upstream that closes behind it."""
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + BYTEWISE
+    upstream.script = always(answer, close=close)
+    proxy = start(PYTHONPATH=str(CHILD), FAULTS_LOOP=loop)
+    with proxy.client() as client:
+        for _ in range(2):
+            body = client.get("/").body
+            assert (len(body), hashlib.sha256(body).digest()) == (len(BYTES), hashlib.sha256(BYTES).digest())
+    eventually(lambda: proxy.pool()["connections"] == (0 if close else 1))
 
 
 @pytest.mark.parametrize("seed", range(8))
