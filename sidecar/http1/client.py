@@ -23,8 +23,8 @@ from sidecar.http1.outflow import Outflow
 from sidecar.http1.sockets import set_reading, unread
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """Created by the pool. Times are seconds of `time.monotonic`."""
+class UpstreamConnection:
+    """An `asyncio.Protocol` in all but name. Created by the pool. Times are seconds of `time.monotonic`."""
 
     def __init__(self, owner: Owner, reader: HeadReader, max_head: int, buffers: ReadBuffers) -> None:
         self._owner = owner

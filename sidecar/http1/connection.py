@@ -38,8 +38,11 @@ _BLANK: Final = (b"\r", b"\r\n")
 _QUIET: Final = 1.0
 
 
-class ClientConnection(asyncio.Protocol):
-    """Created by the server. Times are seconds of `time.monotonic`."""
+class ClientConnection:
+    """An `asyncio.Protocol` in all but name: with that as its base, it could not be compiled.
+
+    Created by the server. Times are seconds of `time.monotonic`.
+    """
 
     __slots__ = (
         "_alarm",

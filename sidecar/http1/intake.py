@@ -11,9 +11,9 @@ kernel fills a shared buffer, and the piece is written out from there before the
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
-from sidecar.exchange import Sink
+from sidecar.exchange import Data, Sink
 from sidecar.http1.inflow import Inflow
 from sidecar.http1.sockets import replace_protocol
 
@@ -48,6 +48,25 @@ class ReadBuffers:
         self._spare = view
 
 
+class Reader(Protocol):
+    """What an `Intake` reads for: an `asyncio.Protocol` that takes views too."""
+
+    def data_received(self, data: Data) -> None:
+        """Bytes have come."""
+
+    def eof_received(self) -> bool:
+        """The peer sends no more; returns whether the connection lives on."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is closed."""
+
+    def pause_writing(self) -> None:
+        """The peer reads too slowly."""
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+
+
 class Intake(asyncio.BufferedProtocol):
     """Reads for `connection`, and passes on every other call of asyncio.
 
@@ -58,7 +77,7 @@ class Intake(asyncio.BufferedProtocol):
 
     __slots__ = ("_buffers", "_connection", "_inflow", "_left", "_sink", "_view")
 
-    def __init__(self, connection: asyncio.Protocol, transport: asyncio.Transport, buffers: ReadBuffers) -> None:
+    def __init__(self, connection: Reader, transport: asyncio.Transport, buffers: ReadBuffers) -> None:
         self._connection = connection
         self._buffers = buffers
         self._view = buffers.small
@@ -95,7 +114,7 @@ class Intake(asyncio.BufferedProtocol):
             self._connection.data_received(bytes(piece))
         else:
             self._sink = sink = inflow.sink
-            self._connection.data_received(piece)  # type: ignore[arg-type]  # a view has all that is needed
+            self._connection.data_received(piece)
             if sink.holds():
                 self._left = self._buffers.leave()
         if inflow is self._inflow and inflow is not None and inflow.complete:

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, cast
 
 from sidecar.address import UpstreamAddress
 from sidecar.errors import CONNECT_FAILED, CONNECT_TIMEOUT, OVERLOADED, QUEUE_TIMEOUT, SHORTAGES, SidecarError
@@ -214,17 +214,17 @@ class Pool:
             raise SidecarError(CONNECT_FAILED, f"{address} closed the new connection at once")
 
     async def _reach(self, connection: UpstreamConnection, hosts: Sequence[str]) -> None:
-        loop, address = asyncio.get_running_loop(), self._address
+        loop, address, protocol = asyncio.get_running_loop(), self._address, cast(asyncio.Protocol, connection)
         if address.unix:
-            await loop.create_unix_connection(lambda: connection, address.path)
+            await loop.create_unix_connection(lambda: protocol, address.path)
             return
         for host in hosts[:-1]:
             try:
-                await loop.create_connection(lambda: connection, host, address.port)
+                await loop.create_connection(lambda: protocol, host, address.port)
                 return
             except OSError:
                 pass
-        await loop.create_connection(lambda: connection, hosts[-1], address.port)
+        await loop.create_connection(lambda: protocol, hosts[-1], address.port)
 
     def released(self, connection: UpstreamConnection) -> None:
         """See Owner."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import Final
+from typing import Final, cast
 
 from sidecar.answers import answer
 from sidecar.descriptors import most_clients
@@ -80,9 +80,9 @@ class Http1Server:
         """How many clients may be connected, by the settings and by the descriptors there are; 0 = any number."""
         return self._limits.most
 
-    def accept(self) -> ClientConnection:
+    def accept(self) -> asyncio.Protocol:
         """A protocol for a new connection."""
-        return ClientConnection(self)
+        return cast(asyncio.Protocol, ClientConnection(self))
 
     def admit(self, connection: ClientConnection, peer: Peer, transport: asyncio.Transport) -> bool:
         """Whether a new connection is served. One that is not is seen to."""

@@ -186,10 +186,14 @@ class Turn:
         relay = Relay(self.exchange, outflow, self._moved)
         relay.start(body)
         outflow.uncork()
-        if self._outflow is outflow:
+        if self._sends(outflow):
             if self._connection.write_paused:
                 relay.pause()
             self._moved(self._active)
+
+    def _sends(self, outflow: Outflow) -> bool:
+        """Whether this is still on its way. Asked anew each time, where a type checker would remember."""
+        return self._outflow is outflow
 
     def _open_tunnel(self, tunnel: Sink) -> None:
         """From here the client's bytes belong to the protocol that was switched to."""

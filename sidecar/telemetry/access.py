@@ -18,6 +18,7 @@ import msgspec
 from sidecar.errors import UPSTREAM
 from sidecar.exchange import Exchange
 from sidecar.telemetry import render
+from sidecar.telemetry.line import Line
 from sidecar.telemetry.metrics import UNTOLD
 from sidecar.telemetry.render import Event, Renderer, Timestamps
 
@@ -26,34 +27,6 @@ _LONGEST_PATH: Final = 2048
 
 # So many lines are rendered at once, before they grow cold in the processor's cache.
 _ENOUGH: Final = 64
-
-
-class Line(msgspec.Struct, gc=False, omit_defaults=True):
-    """The fields of a line, in their order. Times are milliseconds, sizes bytes of the bodies.
-
-    Those with a default are left out where that holds: most requests take no route, wait for nobody and end well.
-    """
-
-    ts: str  # when the request ended
-    level: str
-    event: str
-    method: str
-    path: str
-    status: int
-    reason: str
-    attempts: int
-    duration_ms: float
-    upstream_ms: float
-    overhead_ms: float
-    bytes_in: int
-    bytes_out: int
-    request_id: str
-    upstream: str
-    client: str
-    budget_ms: float | None = None  # what the client's own deadline gave
-    route: str = ""
-    queue_ms: float | None = None  # waited for a turn: rate, concurrency
-    backoff_ms: float | None = None  # waited between attempts
 
 
 class AccessLog:

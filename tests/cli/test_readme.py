@@ -10,7 +10,7 @@ from sidecar.errors import FORBIDDEN, REASONS, UNAUTHENTICATED
 from sidecar.settings import load
 from sidecar.settings.flags import FLAGS
 from sidecar.settings.knobs import knobs
-from sidecar.telemetry.access import Line
+from sidecar.telemetry.line import Line
 from sidecar.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]

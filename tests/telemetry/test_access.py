@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.telemetry import render
-from sidecar.telemetry.access import AccessLog, Line
+from sidecar.telemetry.access import AccessLog
+from sidecar.telemetry.line import Line
 from sidecar.telemetry.render import Timestamps
 from tests.telemetry.support import ended
 
