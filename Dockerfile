@@ -1,10 +1,13 @@
 # The proxy in a virtual environment on a slim base: no package manager, no build tools and no shell are needed to run it.
 # tests/image does what this file says, line by line, in an empty root directory. It knows the instructions used here.
 #
-# To pin the base: docker build --build-arg BASE=docker.io/library/python:3.13-slim@sha256:... .
+# To pin the bases: docker build --build-arg BASE=docker.io/library/python:3.13-slim@sha256:... --build-arg BUILD=... .
+# The one to build with is the same Python, with a C compiler: what every request passes through is compiled.
+ARG BUILD=docker.io/library/python:3.13
 ARG BASE=docker.io/library/python:3.13-slim
 
-FROM ${BASE} AS build
+FROM ${BUILD} AS build
+ENV HATCH_BUILD_HOOK_ENABLE_MYPYC=1
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY sidecar ./sidecar

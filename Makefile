@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 CODE := $(wildcard sidecar tests bench examples charts audit)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check audit format charts bench fuzz soak clean
+.PHONY: help setup run test compiled check audit format charts bench fuzz soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ run: $(VENV)/.dev ## run the demo, or the proxy: make run UPSTREAM=http://127.0.
 
 test: $(VENV)/.dev ## run the tests: make test [ARGS='-k drain']
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+
+compiled: $(VENV)/.compiled ## run the tests of the wire against the compiled program: make compiled [ARGS=...]
+	@PROXY_PYTHON=$(CURDIR)/$(VENV)/compiled/bin/python $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile \
+		tests/conformance/test_cases.py tests/wire $(ARGS)
 
 check: $(VENV)/.dev $(VENV)/.audit ## lint, formatting, types and what the dependencies are known for
 	@$(BIN)/ruff check $(CODE)
@@ -71,7 +75,15 @@ $(VENV)/.audit: pyproject.toml $(VENV)/.dev
 	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check -qq install 'pip-audit>=2.9'
 	@touch $@
 
-$(VENV)/.bench: pyproject.toml $(VENV)/.dev
+# As the image has it; see pyproject.toml.
+$(VENV)/.compiled: pyproject.toml $(shell find sidecar -name '*.py') $(VENV)/.dev
+	@echo 'Compiling into $(VENV)/compiled ...'
+	@$(PYTHON) -m venv $(VENV)/compiled
+	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(VENV)/compiled/bin/python -m pip --disable-pip-version-check -qq install \
+		--force-reinstall '.[redis]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.dev $(VENV)/.compiled
 	@$(PIP) install --editable '.[dev,bench]'
 	@touch $@
 

@@ -1,8 +1,7 @@
-"""This proxy, from the current interpreter: with flags and settings that a user would give, and no others."""
+"""This proxy, compiled as the image has it: with flags and settings that a user would give, and no others."""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from bench.peers.base import Peer, Place
 
 Settings = Mapping[str, object]
 
-_REMEDY = "install the project into this environment"
+_REMEDY = "run it as `make bench`, which compiles it"
 
 
 def with_settings(name: str, settings: Settings) -> Peer:
@@ -28,7 +27,8 @@ def with_settings(name: str, settings: Settings) -> Peer:
 
 
 def _find() -> Path | None:
-    return Path(sys.executable) if importlib.util.find_spec("sidecar.__main__") else None
+    program = Path(sys.prefix) / "compiled" / "bin" / "sidecar"
+    return program if program.exists() else None
 
 
 def _command(executable: Path, place: Place) -> list[str]:
@@ -53,7 +53,7 @@ def _run(executable: Path, place: Place) -> list[str]:
         "--log-format": "json",
         "--timeout": f"{place.limits.timeout_ms}ms",
     }
-    return [str(executable), "-m", "sidecar", "run", *_words(flags)]
+    return [str(executable), "run", *_words(flags)]
 
 
 def _words(flags: Mapping[str, object]) -> list[str]:

@@ -29,7 +29,7 @@ _BUILD_LIMIT: Final = 240.0  # seconds for one RUN; it downloads
 
 # What a base has besides Python: libraries; while it is built, also a shell, tools and this machine's way to PyPI.
 _LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib")
-_TOOLS: Final = ("/bin", "/usr/bin", "/etc")
+_TOOLS: Final = ("/bin", "/usr/bin", "/usr/include", "/etc")
 _EMPTY: Final = ("proc", "dev", "tmp", *(place.lstrip("/") for place in (*_LIBRARIES, *_TOOLS)))
 _HOST_ENV: Final = ("pip_", "http_proxy", "https_proxy", "no_proxy", "ssl_cert_", "requests_ca_")
 _LEFT_OUT: Final = shutil.ignore_patterns("__pycache__", "site-packages", "test", "tests", "config-*", "libpython*.a")
@@ -192,6 +192,7 @@ def _make_base(base: Path) -> None:
     (local / "bin").mkdir(parents=True)
     shutil.copy(prefix / "bin" / version, local / "bin" / version)
     (local / "bin/python3").symlink_to(version)
+    shutil.copytree(sysconfig.get_path("include"), local / "include" / version)  # one of the bases compiles
     shutil.copytree(library, local / "lib" / version, symlinks=True, ignore=_LEFT_OUT)
     for shared in (prefix / "lib").glob(f"lib{version}*.so*"):
         shutil.copy(shared, local / "lib", follow_symlinks=False)

@@ -249,13 +249,19 @@ def launch(
     """The same with its output elsewhere. `within` is a command that runs it, as `nice` would."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
     return subprocess.Popen(
-        [*within, sys.executable, "-m", "sidecar", *arguments],
+        [*within, *_program(root), "-m", "sidecar", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
         cwd=root,
         env={**clean, **env},
     )
+
+
+def _program(root: Path | str) -> tuple[str, ...]:
+    """The Python to run the program with: with PROXY_PYTHON another one, in which it is installed, compiled perhaps."""
+    other = os.environ.get("PROXY_PYTHON")
+    return (other, "-P") if other and root == ROOT else (sys.executable,)
 
 
 def parse(address: str) -> Address:
