@@ -75,12 +75,13 @@ $(VENV)/.audit: pyproject.toml $(VENV)/.dev
 	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check -qq install 'pip-audit>=2.9'
 	@touch $@
 
-# As the image has it; see pyproject.toml.
+# As the image has it; see pyproject.toml. From a copy, as what was compiled stays beside its source, and wins.
 $(VENV)/.compiled: pyproject.toml $(shell find sidecar -name '*.py') $(VENV)/.dev
 	@echo 'Compiling into $(VENV)/compiled ...'
-	@$(PYTHON) -m venv $(VENV)/compiled
+	@rm -rf $(VENV)/compiled && $(PYTHON) -m venv $(VENV)/compiled
+	@mkdir $(VENV)/compiled/source && cp -r pyproject.toml README.md LICENSE sidecar $(VENV)/compiled/source
 	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(VENV)/compiled/bin/python -m pip --disable-pip-version-check -qq install \
-		--force-reinstall '.[redis]'
+		'$(VENV)/compiled/source[redis]'
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.dev $(VENV)/.compiled

@@ -108,7 +108,7 @@ def index(block: bytes) -> dict[bytes, bytes]:
 def without(block: bytes, names: Container[bytes]) -> bytes:
     """A header block less the fields with these (lower-case) names."""
     lines = block.split(b"\r\n")[:-1]
-    return b"".join(line + b"\r\n" for line in lines if line.partition(b":")[0].lower() not in names)
+    return b"".join([line + b"\r\n" for line in lines if line.partition(b":")[0].lower() not in names])
 
 
 def is_ours(name: bytes) -> bool:
@@ -118,7 +118,7 @@ def is_ours(name: bytes) -> bool:
 
 def tokens(value: bytes) -> list[bytes]:
     """The lower-case elements of a comma-separated list of tokens (RFC 9110 section 5.6.1)."""
-    return [part for part in (item.strip(b" \t") for item in value.lower().split(b",")) if part]
+    return [part for item in value.lower().split(b",") if (part := item.strip(b" \t"))]
 
 
 def clean_trailers(block: bytes) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import cast
@@ -229,7 +230,7 @@ class UpstreamConnection:
             chunked=chunked,
             blame=BAD_RESPONSE,
             set_reading=self._set_reading,
-            go_on=lambda: self._owner.later(self._catch_up),
+            go_on=partial(self._owner.later, self._catch_up),
             on_cancel=self.close,
         )
         if rest:
@@ -286,8 +287,7 @@ class UpstreamConnection:
             self.close()  # answered before it had read the request: the rest of that is still on its way out
         else:
             self.state = IDLE
-            self._request = None
-            self._inform = None
+            self._request = self._inform = None
             self._owner.released(self)
 
     def eof_received(self) -> bool:

@@ -18,6 +18,7 @@ import asyncio
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Final, Protocol
 
@@ -104,14 +105,12 @@ class Entry:
 
     def come_ahead(self, entrant: Entrant) -> None:
         """Begin when it is its turn in the slow lane."""
-        since, full = monotonic(), len(self._ahead) >= self._most
-
-        def begin() -> None:
-            if self._ahead.pop(entrant, None) is not None:  # else it has left in the last moment
-                entrant.begin(monotonic() - since, full)
-
-        self._ahead[entrant] = begin
+        begin = self._ahead[entrant] = partial(self._begin, entrant, monotonic(), len(self._ahead) >= self._most)
         self.lane.add(begin)
+
+    def _begin(self, entrant: Entrant, since: float, full: bool) -> None:
+        if self._ahead.pop(entrant, None) is not None:  # else it has left in the last moment
+            entrant.begin(monotonic() - since, full)
 
     def leave(self, entrant: Entrant) -> None:
         """Who may still wait waits no longer."""

@@ -5,7 +5,7 @@ By itself, as coroutines stay Python where all around them is compiled (CONTRIBU
 
 from __future__ import annotations
 
-from asyncio import CancelledError
+from asyncio import AbstractEventLoop, CancelledError, Task
 from typing import Protocol
 
 from sidecar.exchange import Exchange, Handler, Response
@@ -22,8 +22,15 @@ class Served(Protocol):
         """It has come to an end. Not called where it was cancelled and nobody in the stack answered for that."""
 
 
-async def serve(served: Served, handler: Handler) -> None:
-    """Send an exchange through the stack."""
+def serving(served: Served, handler: Handler, loop: AbstractEventLoop) -> Task[None]:
+    """Send an exchange through the stack, from the loop's next turn on."""
+    # With a name and without the loop's help: it would make a name of its own first, for half a microsecond. Not eager
+    # (without waiting for the loop's turn): each write then wakes its reader by itself, where now they are woken in
+    # bursts; measured 12 % more CPU at 32 connections.
+    return Task(_serve(served, handler), loop=loop, name="turn")
+
+
+async def _serve(served: Served, handler: Handler) -> None:
     try:
         response = await handler(served.exchange)
     except CancelledError:

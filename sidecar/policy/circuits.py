@@ -13,7 +13,7 @@ A pure decision: clock and chance are arguments. Knows nothing of how a refusal 
 from __future__ import annotations
 
 import random as chance
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from sidecar.errors import CONNECT_FAILED, CONNECT_TIMEOUT
@@ -222,10 +222,9 @@ class Circuits:
             known = ", ".join(self._circuits) or "none, as the breaker is off"
             raise UnknownCircuitError(f"no circuit {name!r}; there are: {known}") from None
 
-    def states(self) -> Iterator[tuple[str, str]]:
+    def states(self) -> list[tuple[str, str]]:
         """Each circuit's name and state: closed, open or half_open."""
-        for name, circuit in self._circuits.items():
-            yield name, STATES[circuit.state]
+        return [(name, STATES[circuit.state]) for name, circuit in self._circuits.items()]
 
     def status(self, now: float) -> dict[str, dict[str, object]]:
         """Everything live by circuit, ready to become JSON."""

@@ -208,7 +208,7 @@ class Gate:
 
     def next_expiry(self) -> float:
         """When to call that; somebody waits."""
-        return min(next(iter(line)).since for line in self._lines if line) + self._wait
+        return min([next(iter(line)).since for line in self._lines if line]) + self._wait
 
     def _hand_over(self, now: float) -> None:
         """Give what is free to those who wait, in their order."""

@@ -74,14 +74,14 @@ class Recent:
     def in_flight(self) -> list[Record]:
         """The exchanges that have not ended, probes left out, as they are now; latest first."""
         records = [record_of(exchange, None) for exchange in self._in_flight() if exchange.observed]
-        return sorted(records, key=lambda record: -record.started)
+        return sorted(records, key=_started, reverse=True)
 
     def latest(self, limit: int, wanted: Wanted) -> list[Record]:
         """Up to `limit` of the wanted exchanges that ended, newest first."""
         return list(islice(filter(wanted, self._newest_first()), limit))
 
     def _newest_first(self) -> Iterator[Record]:
-        return merge(reversed(self._ordinary), reversed(self._unusual), key=lambda record: -(record.ended or 0.0))
+        return merge(reversed(self._ordinary), reversed(self._unusual), key=_ended, reverse=True)
 
     def subscribe(self, wanted: Wanted) -> Reader | None:
         """A new reader, told of each wanted exchange that ends from now on, until it is closed; None = no room."""
@@ -101,3 +101,11 @@ class Recent:
 
     def __repr__(self) -> str:
         return f"<Recent {len(self)} of {self.size}, {len(self._readers)} readers>"
+
+
+def _started(record: Record) -> float:
+    return record.started
+
+
+def _ended(record: Record) -> float:
+    return record.ended or 0.0
