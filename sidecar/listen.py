@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import os
 import socket
 import stat
 import struct
+from array import array
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -69,9 +69,9 @@ def begin_no_more(sock: socket.socket) -> bool:
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return False
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
-    held = ctypes.create_string_buffer(code, len(code))
+    held = array("B", code)  # not by ctypes, which takes half a megabyte
     try:
-        sock.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), ctypes.addressof(held)))
+        sock.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), held.buffer_info()[0]))
     except OSError:
         return False
     return True
