@@ -104,7 +104,11 @@ class Entry:
             self._line[entrant] = monotonic(), full
 
     def come_ahead(self, entrant: Entrant) -> None:
-        """Begin when it is its turn in the slow lane."""
+        """Begin at once if the slow lane is free, else when it is its turn there."""
+        if self.lane.at_once():
+            # A refusal that came a turn later would not reach who sends and then half-closes, as `nc` does.
+            entrant.begin(0.0, False)
+            return
         begin = self._ahead[entrant] = partial(self._begin, entrant, monotonic(), len(self._ahead) >= self._most)
         self.lane.add(begin)
 

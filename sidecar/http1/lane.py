@@ -22,12 +22,13 @@ _FEW: Final = 4
 class Lane:
     """All calls belong to the loop's thread."""
 
-    __slots__ = ("_loop", "_moves", "_waiting")
+    __slots__ = ("_loop", "_moves", "_taken", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: OrderedDict[Callable[[], object], None] = OrderedDict()  # in this order; some leave
         self._moves = False
+        self._taken = 0  # of this turn, by what was done at once
 
     @property
     def waiting(self) -> int:
@@ -40,6 +41,16 @@ class Lane:
         if not self._moves:
             self._moves = True
             self._loop.call_soon(self._turn)
+
+    def at_once(self) -> bool:
+        """Whether there is room in this turn and nobody waits; then it is taken, and the work can be done at once."""
+        if self._waiting or self._taken == _FEW:
+            return False
+        self._taken += 1
+        if not self._moves:
+            self._moves = True
+            self._loop.call_soon(self._turn)
+        return True
 
     def leave(self, work: Callable[[], object]) -> None:
         """What still waits is not wanted any more: a flood of those who come and go is to hold up nobody."""
@@ -57,6 +68,7 @@ class Lane:
 
     def _turn(self) -> None:
         waiting = self._waiting
+        self._taken = 0
         for _ in range(min(_FEW, len(waiting))):
             self._loop.call_soon(waiting.popitem(last=False)[0])  # each by itself: one that fails stops no other
         self._moves = bool(waiting)
