@@ -22,12 +22,12 @@ setup: $(VENV)/.dev ## install everything into .venv (the other targets do it by
 run: $(VENV)/.dev ## run the demo, or the proxy: make run UPSTREAM=http://127.0.0.1:8080 [ARGS=...]
 	@$(BIN)/sidecar $(if $(UPSTREAM),run --upstream $(UPSTREAM),demo) $(ARGS)
 
-test: $(VENV)/.dev ## run the tests: make test [ARGS='-k drain']
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+test: $(VENV)/.dev ## run the tests, but for those of `make compiled`: make test [ARGS='-k drain']
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --ignore tests/image $(ARGS)
 
-compiled: $(VENV)/.compiled ## run the tests of the wire against the compiled program: make compiled [ARGS=...]
+compiled: $(VENV)/.compiled ## run the tests of the wire against the compiled program, and those of the image
 	@PROXY_PYTHON=$(CURDIR)/$(VENV)/compiled/bin/python $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile \
-		tests/conformance/test_cases.py tests/wire $(ARGS)
+		tests/image tests/conformance/test_cases.py tests/wire $(ARGS)
 
 check: $(VENV)/.dev $(VENV)/.audit ## lint, formatting, types and what the dependencies are known for
 	@$(BIN)/ruff check $(CODE)
