@@ -14,11 +14,11 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from time import monotonic
 from typing import Any
 
-from sidecar import __version__
+from sidecar import __version__, certificates
 from sidecar.address import ListenAddress, parse_listen, parse_upstream
 from sidecar.admin.plane import AppHealth, ReloadResult
 from sidecar.banner import banner, started_fields
@@ -161,7 +161,8 @@ class App:
 
     async def _until_left(self, admin_sock: socket.socket, admin: ListenAddress) -> None:
         # Imported now and beside the loop, as requests are served already: it takes longer than all the rest.
-        module = await asyncio.to_thread(importlib.import_module, "sidecar.admin.app")
+        with nullcontext() if self._settings.redis.url.startswith("rediss:") else certificates.out_of_sight():
+            module = await asyncio.to_thread(importlib.import_module, "sidecar.admin.app")
         admin_server = await module.start(self, admin, admin_sock)
         await self._stop.wait()
         await self._leave()

@@ -122,7 +122,9 @@ def _tcp(address: ListenAddress) -> socket.socket:
                 ("", address.port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
             )
         return socket.create_server(("", address.port), backlog=BACKLOG)
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # As bytes: for a str Python loads its tables of Unicode in host names, half a megabyte.
+    host = address.host.encode() if address.host.isascii() else address.host
+    found = socket.getaddrinfo(host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     # A name with both kinds of address: IPv4 first, as that is what "localhost" means to most clients.
     family, _, _, _, where = min(found, key=lambda entry: entry[0] is not socket.AF_INET)
     return socket.create_server(where[:2], family=family, backlog=BACKLOG)

@@ -43,6 +43,8 @@ FLOORS: list[set[str]] = [
         "alarm",
         "descriptors",
         "loop",
+        "nearest",
+        "certificates",
     },
     {"exchange", "forwarding", "policy", "listen", "source"},
     {"answers", "relay", "replay", "health", "drain", "throttle", "layers", "stack"},

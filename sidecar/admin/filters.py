@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Final
 
 from sidecar.errors import REASONS, UPSTREAM
+from sidecar.nearest import did_you_mean
 from sidecar.telemetry.metrics import UNTOLD
 from sidecar.telemetry.record import Wanted
 
@@ -38,8 +38,7 @@ def _test(name: str, value: str) -> Wanted:
 
 def _by_reason(value: str) -> Wanted:
     if value not in _REASONS:
-        close = get_close_matches(value, _REASONS, n=1)
-        raise ValueError(f"reason={value}: is no reason; " + (f"did you mean {close[0]}?" if close else _all_reasons()))
+        raise ValueError(f"reason={value}: is no reason; {did_you_mean(value, _REASONS, _all_reasons())}")
     return lambda record: record.reason == value
 
 

@@ -52,15 +52,14 @@ def _open_standard_files() -> None:
 
 
 def _unknown(name: str) -> int:
-    from difflib import get_close_matches
-
     if "://" in name:
         from sidecar.address import without_password
 
         name = without_password(name)
         hint = f"to run in front of it: sidecar --upstream {name}"
     else:
-        close = get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(COMMANDS)}"
+        from sidecar.nearest import did_you_mean
+
+        hint = did_you_mean(name, COMMANDS, f"there are {', '.join(COMMANDS)}")
     print(f"sidecar: {name} is not a command; {hint}", file=sys.stderr)
     return 2

@@ -6,10 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, NoReturn
 
+from sidecar.nearest import did_you_mean
 from sidecar.settings import Loaded, Problem, SettingsError
 from sidecar.settings.flags import FLAGS
 from sidecar.settings.knobs import Knob, knobs
@@ -38,8 +38,7 @@ class Parser(argparse.ArgumentParser):
         given, unknown = self.parse_known_args(argv)
         if unknown:
             word = unknown[0].partition("=")[0]
-            close = get_close_matches(word, self._option_string_actions, n=1)
-            self.error(f"{word} is not known here; " + (f"did you mean {close[0]}?" if close else "see --help"))
+            self.error(f"{word} is not known here; {did_you_mean(word, self._option_string_actions, 'see --help')}")
         return dict(vars(given))
 
     def error(self, message: str) -> NoReturn:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from sidecar import __version__
+from sidecar.nearest import did_you_mean
 from sidecar.settings.flags import FLAGS
 from sidecar.settings.kinds import choice
 from sidecar.settings.knobs import knobs
@@ -109,8 +109,7 @@ def from_annotations(annotations: Mapping[str, str]) -> tuple[dict[str, str], li
         try:
             values[name] = checked(name, value)
         except KeyError:
-            close = get_close_matches(name, OPTIONS, n=1)
-            hint = f"did you mean {PREFIX}{close[0]}?" if close else "see sidecar inject --help"
+            hint = did_you_mean(name, OPTIONS, "see sidecar inject --help", prefix=PREFIX)
             wrong.append(f"annotation {key} is not known; {hint}")
         except ValueError as error:
             wrong.append(f"annotation {key}: {value} {error}")

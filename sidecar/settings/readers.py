@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sidecar.nearest import did_you_mean
 from sidecar.settings.knobs import (
     ENV_PREFIX,
     Text,
@@ -34,6 +34,8 @@ _SERVICE_LINK: Final = re.compile(
 )
 _SERVICE_PORT: Final = re.compile(r"SIDECAR_(?:[A-Z0-9_]+_)?PORT")
 _ROUTES: Final = re.compile(r"SIDECAR_ROUTES?(?:_.*)?")
+
+_LIKENESS: Final = 0.75  # keys are alike anyway: a hint should not be a guess
 
 _SHORT_NAME: Final = re.compile(r"[!-~]{1,64}")
 
@@ -90,7 +92,7 @@ def from_env(env: Mapping[str, str], problems: list[Problem]) -> dict[str, Given
         elif name.startswith(ENV_PREFIX) and not _is_service_link(name, value):
             remedy = "routes come from the file alone, -c"
             if not _ROUTES.fullmatch(name):
-                remedy = _did_you_mean(name, by_name, "unset it, or see `sidecar config template`")
+                remedy = did_you_mean(name, by_name, "unset it, or see `sidecar config template`", likeness=_LIKENESS)
             problems.append(Problem(name, "", f"is not a setting; {remedy}", "environment"))
     return given
 
@@ -127,9 +129,4 @@ def _meant(key: str, prefix: str, own_knobs: list[str], own_sections: list[str],
     if homeless and not holds_keys:
         return "did you mean " + " or ".join(homeless) + "?"
     known = own_sections if holds_keys else own_knobs + own_sections
-    return _did_you_mean(key, known, "remove it, or see `sidecar config template`", prefix)
-
-
-def _did_you_mean(name: str, known: Iterable[str], otherwise: str, prefix: str = "") -> str:
-    close = get_close_matches(name, list(known), n=1, cutoff=0.75)
-    return f"did you mean {prefix}{close[0]}?" if close else otherwise
+    return did_you_mean(key, known, "remove it, or see `sidecar config template`", prefix=prefix, likeness=_LIKENESS)
