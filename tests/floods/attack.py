@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import sys
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -249,12 +250,15 @@ async def _main(name: str, port: int) -> None:
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     attack = ATTACKS[name]
     door = asyncio.Semaphore(AT_A_TIME)
-    tasks = [asyncio.ensure_future(_again(attack, port, door)) for _ in range(attack.size)]
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     print("begun", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*(_again(attack, port, door) for _ in range(attack.size)))
+
+
+def _end_with_stdin() -> None:
+    sys.stdin.read()
+    # At once: before Python 3.12 `wait_for` may lose that its task is cancelled, and the attack would go on for ever.
+    os._exit(0)
 
 
 if __name__ == "__main__":
