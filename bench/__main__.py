@@ -12,10 +12,10 @@ from bench.agree import check_agreement
 from bench.children import BenchError
 from bench.choices import add_peers_option, present, some_of
 from bench.footprint import measure_keys, measure_memory, measure_starts
-from bench.goals import BASE, OURS, Results, judge
+from bench.goals import OURS, Results, judge
 from bench.ground import Ground, prepared
-from bench.load import SCENARIOS, require_wrk
-from bench.peers import Peer, start_peer
+from bench.load import SCENARIOS, SMALL_32, require_wrk
+from bench.peers import BARE, Peer, start_peer
 from bench.policies import measure_policies
 from bench.report import goals_table, report
 from bench.rounds import LoadBench
@@ -75,8 +75,8 @@ def _measure(options: Options, peers: Sequence[Peer], ground: Ground) -> Results
     results = Results()
     _measure_load(options, peers, ground, results)
     if "policies" in options.groups and OURS in {peer.name for peer in peers}:
-        base = [peer for peer in peers if peer.name == BASE]
-        results.policies = measure_policies(base, ground, options.rounds, _say)
+        _say("policies")
+        results.policies = measure_policies(ground, _say)
         _say("memory: rate limit keys")
         results.keys = measure_keys(ground)
     if "idle" in options.groups:
@@ -95,9 +95,11 @@ def _measure_load(options: Options, peers: Sequence[Peer], ground: Ground, resul
         return
     bench = LoadBench(require_wrk(), ground.cpus, options.rounds, options.seconds, _say)
     running = [start_peer(peer, ground) for peer in peers]
+    bare = [start_peer(BARE, ground)] if OURS in {peer.name for peer in peers} else []
     for group in dict.fromkeys(scenario.group for scenario in scenarios):
-        results.rounds |= bench.run([scenario for scenario in scenarios if scenario.group == group], running)
-    for one in running:
+        of_group = [scenario for scenario in scenarios if scenario.group == group]
+        results.rounds |= bench.run({one: running + bare if one is SMALL_32 else running for one in of_group})
+    for one in running + bare:
         ground.children.stop(one.process)
 
 
@@ -107,12 +109,8 @@ def _parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument(
         "--only", type=some_of(GROUPS), default=GROUPS, metavar="GROUP,...", help=f"of {', '.join(GROUPS)}"
     )
-    parser.add_argument(
-        "--rounds", type=_count, default=5, help="rounds of each load, twice as many of policies (default 5)"
-    )
-    parser.add_argument(
-        "--seconds", type=_count, default=3, help="seconds of each round, but 1 of policies (default 3)"
-    )
+    parser.add_argument("--rounds", type=_count, default=5, help="rounds of each load (default 5)")
+    parser.add_argument("--seconds", type=_count, default=3, help="seconds of each round (default 3)")
     parser.add_argument("--starts", type=_count, default=7, help="starts for the time to the first answer (default 7)")
     parser.add_argument("--check", action="store_true", help="exit 1 also if a goal is missed")
     seen = parser.parse_args(arguments)

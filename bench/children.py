@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import IO, Self
 
 STOP_WITHIN = 10.0
 
@@ -51,22 +51,36 @@ class Children:
         for process in list(self.running):
             self.stop(process)
 
-    def start(
-        self, command: Sequence[str | Path], out: Path, cpus: frozenset[int], env: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
+    def start(self, command: Sequence[str | Path], out: Path, cpus: frozenset[int]) -> subprocess.Popen[bytes]:
         """Start *command* on *cpus*, its output appended to *out* and its errors to ``*out*.err``."""
         with out.open("ab") as stdout, out.with_name(out.name + ".err").open("ab") as stderr:
-            process = subprocess.Popen(  # ended by stop() or __exit__
-                [str(part) for part in command],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env={**os.environ, **(env or {})},
-                # A session makes the process and its children one group to measure and to end, and keeps Ctrl-C
-                # away from them: the bench ends them itself.
-                start_new_session=True,
-                preexec_fn=lambda: os.sched_setaffinity(0, cpus),
-            )
+            return self._start(command, cpus, subprocess.DEVNULL, stdout, stderr)
+
+    def start_to_talk(
+        self, command: Sequence[str | Path], errors: Path, cpus: frozenset[int]
+    ) -> subprocess.Popen[bytes]:
+        """Start *command* on *cpus*, its input and output being pipes, its errors appended to *errors*."""
+        with errors.open("ab") as stderr:
+            return self._start(command, cpus, subprocess.PIPE, subprocess.PIPE, stderr)
+
+    def _start(
+        self,
+        command: Sequence[str | Path],
+        cpus: frozenset[int],
+        stdin: int,
+        stdout: int | IO[bytes],
+        stderr: IO[bytes],
+    ) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(  # ended by stop() or __exit__
+            [str(part) for part in command],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            # A session makes the process and its children one group to measure and to end, and keeps Ctrl-C
+            # away from them: the bench ends them itself.
+            start_new_session=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+        )
         self.running.append(process)
         return process
 

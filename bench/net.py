@@ -65,14 +65,14 @@ def wait_until_answers(port: int, process: subprocess.Popen[bytes], errors: Path
     deadline = time.perf_counter() + within
     while time.perf_counter() < deadline:
         if process.poll() is not None:
-            raise BenchError(f"{errors.parent.name} ended with exit code {process.returncode}\n{_tail(errors)}")
+            raise BenchError(f"{errors.parent.name} ended with exit code {process.returncode}\n{tail(errors)}")
         try:
             if fetch(port, "/hello", timeout=2.0).status == 200:
                 return time.perf_counter()
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.002)
-    raise BenchError(f"no answer on port {port} within {within:.0f} s\n{_tail(errors)}")
+    raise BenchError(f"no answer on port {port} within {within:.0f} s\n{tail(errors)}")
 
 
 def allow_many_sockets(wanted: int = 65536) -> None:
@@ -83,6 +83,7 @@ def allow_many_sockets(wanted: int = 65536) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, hard))
 
 
-def _tail(path: Path) -> str:
+def tail(path: Path) -> str:
+    """The last lines of a file, empty if there is none."""
     text = path.read_text(errors="replace") if path.exists() else ""
     return "\n".join(text.splitlines()[-15:])

@@ -1,31 +1,22 @@
-"""What each policy of this proxy costs: the small response through it with none, with one more, and with all.
+"""What each policy of this proxy costs: its own work for a small response with none, with one more, and with all.
 
 Each variant is the same proxy with another settings file, such as a user would write. All of them are measured in one
-run, and each is compared to the one without policies within the same round.
+run, without a network, by ``inside.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean
 
 from bench.ground import Ground
-from bench.load import Scenario, require_wrk
-from bench.peers import Limits, Peer, Settings, start_peer, with_settings
-from bench.rounds import LoadBench, Rounds
+from bench.peers import POLICIES_OFF, Limits, Settings
+from bench.windows import measure_in_turns
 
 NONE = "none"
 AGAIN = "none again"  # what it seems to cost to do the same: as little as can be told apart
-ALL = "all"
 
-# The same answer as /hello, by a path that is a template's.
-SMALL = Scenario("policies", "policies: small JSON response, 32 connections", "/items/42", 32)
-
-# The differences are small. So rounds are short, that the machine changes little within one, and more than elsewhere,
-# that none counts for much.
-SECONDS = 1
-MORE_ROUNDS = 2
-
-_OFF = {name: {"mode": "off"} for name in ("rate", "concurrency", "guard", "deadline", "retry", "breaker")}
 _LIMITS = Limits()
 _RATE = {"limit": f"{_LIMITS.rate}/s", "burst": _LIMITS.burst}
 _ROUTES = [
@@ -46,19 +37,30 @@ ONE_MORE: dict[str, Settings] = {
 }
 """What each has that ``NONE`` has not. Without a mode, a policy that is named is enforced."""
 
-VARIANTS = (
-    with_settings(NONE, _OFF),
-    with_settings(AGAIN, _OFF),
-    *(with_settings(name, {**_OFF, **more}) for name, more in ONE_MORE.items()),
-    with_settings(ALL, {"rate": _RATE}),
-)
+VARIANTS: dict[str, Settings] = {
+    NONE: POLICIES_OFF,
+    AGAIN: POLICIES_OFF,
+    **{name: {**POLICIES_OFF, **more} for name, more in ONE_MORE.items()},
+    "all": {"rate": _RATE},
+}
 
 
-def measure_policies(others: Sequence[Peer], ground: Ground, rounds: int, say: Callable[[str], None]) -> Rounds:
-    """Measure the variants, and *others* beside them, in ``MORE_ROUNDS`` times so many rounds."""
-    bench = LoadBench(require_wrk(), ground.cpus, rounds * MORE_ROUNDS, SECONDS, say)
-    running = [start_peer(peer, ground) for peer in (*VARIANTS, *others)]
-    seen = bench.run([SMALL], running)[SMALL]
-    for one in running:
-        ground.children.stop(one.process)
-    return seen
+@dataclass(frozen=True)
+class Costs:
+    """µs of processor time that a request took, by variant, in each window."""
+
+    windows: dict[str, list[float]]
+
+    def of(self, variant: str) -> float:
+        """The mean of its lowest tenth: what else the machine does can only add to a window, and mostly does."""
+        windows = sorted(self.windows[variant])
+        return fmean(windows[: max(1, len(windows) // 10)])
+
+    def more(self, variant: str) -> float:
+        """How many µs more than without policies."""
+        return self.of(variant) - self.of(NONE)
+
+
+def measure_policies(ground: Ground, say: Callable[[str], None]) -> Costs:
+    """Measure all of them; ``say`` is told how far it is."""
+    return Costs(measure_in_turns(VARIANTS, ground, say))

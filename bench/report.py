@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 
 from bench.goals import BASE, Results, Verdict
-from bench.policies import NONE
+from bench.policies import NONE, Costs
 from bench.rounds import Rounds
 
 
@@ -26,7 +25,7 @@ def report(results: Results) -> str:
     """All the tables of a run."""
     parts = [f"{rounds.scenario.title}\n{_rounds_table(rounds)}" for rounds in results.rounds.values()]
     if results.policies:
-        parts.append(f"{results.policies.scenario.title}\n{_policies_table(results.policies)}")
+        parts.append(f"policies: the proxy's own work for a small response\n{_policies_table(results.policies)}")
     if results.keys:
         keys = results.keys
         parts.append(f"10,000 rate limit keys: RSS {keys.before.rss:.1f} MB before, {keys.after.rss:.1f} MB with them")
@@ -71,22 +70,11 @@ def _rounds_table(rounds: Rounds) -> str:
     )
 
 
-def _policies_table(rounds: Rounds) -> str:
-    rows = []
-    for name, samples in rounds.samples.items():
-        extra = rounds.cpu_extra(name, NONE)
-        is_none, is_other = name == NONE, name == BASE
-        rows.append(
-            [
-                name,
-                f"{rounds.median(name, lambda s: s.cpu_us):.1f}",
-                "—" if is_none or is_other else f"{median(extra):+.2f}",
-                "—" if is_none or is_other else f"{min(extra):+.2f} to {max(extra):+.2f}",
-                _times(rounds.cpu_ratio(name, BASE)),
-                str(sum(sum(sample.errors.values()) for sample in samples)),
-            ]
-        )
-    return table(["", "CPU µs/req", f"more than {NONE}", "min-max", f"to {BASE}", "errors"], rows)
+def _policies_table(costs: Costs) -> str:
+    rows = [
+        [name, f"{costs.of(name):.1f}", "—" if name == NONE else f"{costs.more(name):+.2f}"] for name in costs.windows
+    ]
+    return table(["", "CPU µs/req", f"more than {NONE}"], rows)
 
 
 def _memory_table(results: Results) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 from bench import procstat
 from bench.children import BenchError, Cpus
 from bench.load import Scenario, run_wrk
 from bench.peers import Running
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,6 @@ class Rounds:
         """A peer's CPU per request to another's under the same load; None if one of them was not measured."""
         return _ratio(self.samples.get(peer), self.samples.get(base))
 
-    def cpu_extra(self, peer: str, base: str) -> list[float]:
-        """How many µs a request costs a peer more than another, in each round."""
-        return [one.cpu_us - other.cpu_us for one, other in zip(self.samples[peer], self.samples[base], strict=True)]
-
     def cpu_growth(self, peer: str, lighter: Rounds) -> float | None:
         """A peer's CPU per request to its own under a lighter load of the same run."""
         return _ratio(self.samples.get(peer), lighter.samples.get(peer))
@@ -68,29 +67,28 @@ class LoadBench:
     seconds: int
     say: Callable[[str], None]
 
-    def run(self, scenarios: Sequence[Scenario], peers: Sequence[Running]) -> dict[Scenario, Rounds]:
-        """Warm every peer up, then measure each of them under each load once a round."""
-        results = {scenario: Rounds(scenario, {peer.name: [] for peer in peers}) for scenario in scenarios}
-        for scenario in scenarios:
+    def run(self, loads: Mapping[Scenario, Sequence[Running]]) -> dict[Scenario, Rounds]:
+        """Warm every peer up, then measure all those of each load once a round."""
+        results = {scenario: Rounds(scenario, {peer.name: [] for peer in peers}) for scenario, peers in loads.items()}
+        for scenario, peers in loads.items():
             for peer in peers:
                 run_wrk(self.wrk, peer.place.port, scenario, 1, self.cpus)
         for number in range(self.rounds):
-            order = _order(peers, number)
-            for scenario in scenarios:
+            for scenario, peers in loads.items():
                 self.say(f"round {number + 1}: {scenario.title}")
-                for peer in order:
+                for peer in rotated(peers, number):
                     sample = _sample(scenario, peer, self.wrk, self.cpus, self.seconds)
                     results[scenario].samples[peer.name].append(sample)
                     self.say(
-                        f"  {peer.name:<14} {sample.cpu_us:8.1f} µs CPU/request, {sample.rate:8.0f}/s{_told(sample)}"
+                        f"  {peer.name:<20} {sample.cpu_us:8.1f} µs CPU/request, {sample.rate:8.0f}/s{_told(sample)}"
                     )
         return results
 
 
-def _order(peers: Sequence[Running], number: int) -> Sequence[Running]:
+def rotated(items: Sequence[Item], number: int) -> list[Item]:
     """Another one comes first in each round. Every other round goes backwards: no one is mostly before another."""
     step = -1 if number % 2 else 1
-    return [peers[(number + step * place) % len(peers)] for place in range(len(peers))]
+    return [items[(number + step * place) % len(items)] for place in range(len(items))]
 
 
 def _told(sample: Sample) -> str:

@@ -7,14 +7,16 @@ from bench.peers.direct import DIRECT
 from bench.peers.envoy import ENVOY
 from bench.peers.haproxy import HAPROXY
 from bench.peers.nginx import NGINX
-from bench.peers.sidecar import SIDECAR, Settings, with_settings
+from bench.peers.sidecar import BARE, POLICIES_OFF, SIDECAR, Settings, with_settings
 
 PEERS = {peer.name: peer for peer in (SIDECAR, ENVOY, HAPROXY, NGINX, DIRECT)}
 USUAL = tuple(name for name in PEERS if name != DIRECT.name)
 
 __all__ = [
+    "BARE",
     "ENVOY",
     "PEERS",
+    "POLICIES_OFF",
     "SIDECAR",
     "USUAL",
     "Limits",

@@ -12,6 +12,10 @@ from bench.peers.base import Peer, Place
 
 Settings = Mapping[str, object]
 
+POLICIES_OFF: Settings = {
+    name: {"mode": "off"} for name in ("rate", "concurrency", "guard", "deadline", "retry", "breaker")
+}
+
 _REMEDY = "run it as `make bench`, which compiles it"
 
 
@@ -61,3 +65,4 @@ def _words(flags: Mapping[str, object]) -> list[str]:
 
 
 SIDECAR = Peer("sidecar", _find, _REMEDY, _command)
+BARE = with_settings("sidecar, no policies", POLICIES_OFF)
