@@ -20,6 +20,7 @@ import (
 const (
 	big  = 32 << 20               // bytes of /big
 	tick = 100 * time.Millisecond // between two drips
+	soon = time.Millisecond       // between two pieces of a flood: as fast as it can, it would keep /other from its core
 	hour = time.Hour              // longer than any client waits
 
 	chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -88,15 +89,15 @@ func answer(connection net.Conn, path string) error {
 	case "/dripping-head":
 		return forever(connection, tick, "HTTP/1.1 200 OK\r\nX-Slow: ", "x")
 	case "/endless-head":
-		return forever(connection, 0, "HTTP/1.1 200 OK\r\n", long)
+		return forever(connection, soon, "HTTP/1.1 200 OK\r\n", long)
 	case "/interim":
-		return forever(connection, 0, "", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+		return forever(connection, soon, "", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
 	case "/endless-trailers":
 		if err := say(connection, chunked+"1\r\nx\r\n"); err != nil {
 			return err
 		}
 		time.Sleep(tick) // the head and the chunk are on their way to the client
-		return forever(connection, 0, "0\r\n", long)
+		return forever(connection, soon, "0\r\n", long)
 	case "/stalling":
 		if err := say(connection, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"); err != nil {
 			return err
