@@ -1,4 +1,4 @@
-"""What three times as much as it can serve does to the sidecar: `python -m tests.load.overload [--rounds 3]`.
+"""What three times as much as it can serve does to the sidecar: `python -m tests.load.overload [--rounds 5]`.
 
 The proxy has a processor for itself; the generator (`pressure/`, in Go) and the service share the others. Each round
 finds the best that can be had (a closed loop of 64 connections), and the best with two thousand, which costs each
@@ -21,7 +21,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -38,6 +38,7 @@ CONNECTIONS = 2000
 TIMES = 3
 KEEPS = 0.9
 HEALTHY_WITHIN = 0.1
+ASKED_EVERY = 0.1  # seconds: a page costs as much as ten requests
 ENDPOINTS = ("/livez", "/readyz", "/healthz")
 
 # Nothing but the sidecar's own overload is to refuse anything.
@@ -92,8 +93,14 @@ class Load(NamedTuple):
         return self.good / self.processor
 
 
-def load(proxy: Proxy, seconds: float, connections: int, rate: float = 0.0) -> Load:
-    """Load it, after a second that does not count, in which the connections are made."""
+def load(
+    proxy: Proxy,
+    seconds: float,
+    connections: int,
+    rate: float = 0.0,
+    beside: AbstractContextManager[object] | None = None,
+) -> Load:
+    """Load it, after a second that does not count, in which the connections are made. `beside` is for what counts."""
     assert not isinstance(proxy.address, str)
     flags = {"address": "{}:{}".format(*proxy.address), "connections": connections, "rate": f"{rate:.0f}"}
     flags |= {"warm": "1s", "for": f"{seconds:g}s"}
@@ -107,9 +114,10 @@ def load(proxy: Proxy, seconds: float, connections: int, rate: float = 0.0) -> L
             process.stdin.write("!")
             process.stdin.flush()
             assert json.loads(process.stdout.readline()) == "warm"
-            before = used(proxy.pid)
-            counted = json.loads(process.stdout.readline())
-            return Load(counted, used(proxy.pid) - before)
+            with beside or nullcontext():
+                before = used(proxy.pid)
+                counted = json.loads(process.stdout.readline())
+                return Load(counted, used(proxy.pid) - before)
         finally:
             process.kill()
 
@@ -126,7 +134,7 @@ class Health(Thread):
 
     def run(self) -> None:
         number = 0
-        while not self._end.wait(0.02):
+        while not self._end.wait(ASKED_EVERY):
             path = ENDPOINTS[number % len(ENDPOINTS)]
             number += 1
             began, before = monotonic(), used(self._proxy.pid)
@@ -214,8 +222,8 @@ class Overload:
                 file.write_text(SETTINGS)
                 proxy.page("/config/reload", "POST")
                 eventually(lambda: proxy.status()["connections"] == 0, "the connections to go")
-                with Health(proxy) as health:
-                    over = load(proxy, self._seconds, self._connections, TIMES * best.rate)
+                health = Health(proxy)
+                over = load(proxy, self._seconds, self._connections, TIMES * best.rate, beside=health)
                 self.rounds.append(Round(best, crowded, over, health))
                 eventually(lambda: proxy.status()["connections"] == 0, "the connections to go")
                 proxy.out.raw.clear()
@@ -243,7 +251,7 @@ def main() -> int:
     """Some rounds, and what came of them."""
     parser = argparse.ArgumentParser(description="Three times as much as it can serve, and what becomes of it.")
     parser.add_argument("--seconds", type=float, default=5.0, help="of too much in each round (5)")
-    parser.add_argument("--rounds", type=int, default=3, help="how many (3)")
+    parser.add_argument("--rounds", type=int, default=5, help="how many (5)")
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help=f"to overload it ({CONNECTIONS})")
     given = parser.parse_args()
     overload = Overload(given.seconds, given.rounds, given.connections)
