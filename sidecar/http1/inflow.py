@@ -34,7 +34,6 @@ class Inflow:
         "_blame",
         "_chunks",
         "_error",
-        "_fault",
         "_go_on",
         "_held",
         "_holds",
@@ -77,7 +76,6 @@ class Inflow:
         self._held: list[tuple[Data, bytes | None]] | None = []
         self._holds = 0  # bytes
         self._error: SidecarError | None = None
-        self._fault = ""  # what is wrong with the framing, until there is time for it
 
     def feed(self, data: Data) -> Data:
         """Take bytes off the connection; returns those behind this body's end."""
@@ -104,16 +102,10 @@ class Inflow:
         return rest
 
     def _feed_chunks(self, chunks: ChunkScanner, data: bytes) -> bytes:
-        if self._fault:
-            return self._broken(self._fault)
         try:
             pieces = chunks.feed(data)
         except ChunkError as error:
-            if not self.reading:
-                return self._broken(str(error))
-            # In another turn: to end an exchange takes time, and a flood would bring many of these in one.
-            self._fault = str(error)
-            self._fall_behind()
+            self.abort(SidecarError(self._blame, f"the body's framing is broken: {error}", sent=True))
             return b""
         for payload, _ in pieces:
             self.received += len(payload)
@@ -135,10 +127,6 @@ class Inflow:
         elif self.behind:
             self._caught_up()
         return chunks.rest
-
-    def _broken(self, fault: str) -> bytes:
-        self.abort(SidecarError(self._blame, f"the body's framing is broken: {fault}", sent=True))
-        return b""
 
     def _fall_behind(self) -> None:
         if not self.behind:

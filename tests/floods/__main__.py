@@ -74,6 +74,7 @@ def measure(attack: Attack, name: str, seconds: float) -> Found:
                 failed += ask(ground, part, flood[-1])
                 busy += (cpu(ground.proxy.pid) - began) / (monotonic() - start) / TURNS
                 grown = max(grown, ground.proxy.rss() - before)
+                assert attackers.poll() is None, "the attack has ended by itself"
                 attackers.communicate(timeout=30)
             sleep(SETTLE)
         return Found(calm, flood, failed, grown, busy, ground.counted() - counted)

@@ -509,35 +509,6 @@ def test_a_body_that_fails_while_it_is_behind(early: bool, how: str) -> None:
     assert body.feed(b"1\r\na\r\n") == b""
 
 
-@FRAMINGS
-def test_broken_framing_is_told_in_another_turn(early: bool) -> None:
-    """It is one piece of work of the slow lane; nothing is read until it is done, an end neither."""
-    body, valve = inflow(chunked=True)
-    taken = Taken()
-    if early:
-        body.attach(taken)
-    assert body.feed(b"5\r\nhello\r\nnonsense") == b""
-    assert (body.failed, valve.turns, valve.waits) == (None, [False], 1)
-    turn(body, valve)
-    if not early:
-        body.attach(taken)
-
-    assert taken.error.reason is BAD_REQUEST
-    assert (body.behind, valve.turns, valve.waits) == (False, [False, True], 0)
-
-
-def test_broken_framing_is_told_at_once_where_nothing_is_read() -> None:
-    """Whoever has paused it may never go on."""
-    body, valve = inflow(chunked=True)
-    taken = Taken()
-    body.attach(taken)
-    body.pause()
-    body.feed(b"nonsense")
-
-    assert taken.error.reason is BAD_REQUEST
-    assert (body.behind, valve.waits) == (False, 0)
-
-
 ACTIONS = ["attach", "pause", "resume", "cancel", "abort", "feed", "turn", "end"]
 
 

@@ -22,6 +22,7 @@ import os
 import subprocess
 import sys
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from http.client import HTTPException
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -140,7 +141,7 @@ class Health(Thread):
             began, before = monotonic(), used(self._proxy.pid)
             try:
                 code, _ = self._proxy.page(path)
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 self.bad.append(f"{path}: {error!r}")
                 continue
             self.waits.append((monotonic() - began, used(self._proxy.pid) - before))
@@ -240,6 +241,9 @@ class Overload:
             ),
             f"health within {HEALTHY_WITHIN:g} s": max(round.slowest for round in self.rounds) < HEALTHY_WITHIN,
             "health is good": not [bad for round in self.rounds for bad in round.health.bad],
+            "health is asked all the time": all(
+                len(round.health.waits) > self._seconds / ASKED_EVERY / 2 for round in self.rounds
+            ),
             "nothing else is answered": all(
                 set(round.over.counted["statuses"]) <= {"200", "503"} and not round.over.counted["closed"]
                 for round in self.rounds

@@ -95,6 +95,20 @@ def test_limits_are_settings(start: Start, upstream: Upstream) -> None:
 # ── clients that speak something else
 
 
+def test_a_body_that_is_broken_in_one_piece_with_its_head(raw: Raw) -> None:
+    """It is refused before anything is sent, also where a connection to the upstream is at hand."""
+    with raw.client() as client:
+        assert client.get("/first").status == 200
+        client.send(with_fields(CHUNKED, body=b"5\r\nhello\r\nzz\r\n"))
+        assert client.read().status == 400
+        assert client.end() == "end"
+    with raw.client() as client:
+        assert client.get("/last").status == 200
+    assert [seen.target for seen in raw.seen] == ["/first", "/last"]
+    assert b"/bad" not in raw.bytes_seen()
+    assert len(raw.upstream.peers) == 1
+
+
 def test_http_2_is_told(raw: Raw) -> None:
     """An HTTP/2 preface gets 400, in words that name gRPC."""
     answer = refused(raw, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
