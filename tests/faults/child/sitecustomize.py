@@ -45,6 +45,7 @@ def _bend_clock(file: Path) -> None:
 
 def _bend_names(file: Path) -> None:
     def meaning(host: Any) -> Any:
+        host = host.decode() if isinstance(host, bytes) else host
         if host is None or host[0].isdigit():
             return host
         table = dict(line.split() for line in file.read_text().splitlines())
