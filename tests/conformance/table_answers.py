@@ -92,8 +92,6 @@ _BAD: Final = {
     "field/bare-lf": (_LINE, _ok(_CL2, "X-A: b\nX-C: d")),
     "field/bare-cr": (_LINE, _ok(_CL2, "X-A: b\rX-C: d")),
     "field/nul": ("9110 5.5", _ok(_CL2, "X-A: \0")),
-    # In one piece with the head, which thus is not believed either.
-    "framing/no-chunk-size": ("9112 7.1", _ok(CHUNKED, body=b"5\r\nabcde\r\nzz\r\n")),
     "field/control": ("9110 5.5", _ok(_CL2, "X-A: \x01")),
     "field/escape": ("9110 5.5", _ok(_CL2, "X-A: \x1b[31m")),
     "field/space-before-colon": ("9112 5.1", _ok(_CL2, "X-A : b")),

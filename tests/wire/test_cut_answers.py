@@ -87,6 +87,15 @@ def test_cut_answers(raw: Raw, data: bytes, version: str, how: str) -> None:
         assert client.get("/").status == 200
 
 
+def test_an_answer_that_is_broken_in_one_piece_with_its_head(raw: Raw) -> None:
+    """Its head is not believed either: nothing of it is passed on."""
+    raw.upstream.script = always(CUTS["broken chunk size"])
+    with raw.client() as client:
+        for _ in range(5):
+            answer = client.get("/")
+            assert (answer.status, answer["X-Sidecar-Reason"]) == (502, "bad_response")
+
+
 def test_a_close_delimited_answer_that_was_reset(raw: Raw) -> None:
     """An answer that only the close would end, and that a reset ended, is visibly cut for both versions."""
 
