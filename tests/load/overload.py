@@ -9,6 +9,8 @@ connections meanwhile, and answer on its health endpoints within 100 ms. It exit
 Rates and waits are told by the wall, and judged by the processor time that the proxy's loop has had: with a processor
 for itself that is the same, and where others use the machine too, nothing else says what is the proxy's doing.
 
+What the end costs, when two thousand connections are cut at once, is not part of it: a tenth of a second.
+
 A connection has one request in flight. One that is due while all connections wait for answers waits at its client,
 "unsent". To refuse costs a good part of what serving does, so no proxy that answers every request at once can keep its
 goodput at three times its load; this one refuses a few for those that it serves, and the others wait.

@@ -95,11 +95,14 @@ def test_limits_are_settings(start: Start, upstream: Upstream) -> None:
 # ── clients that speak something else
 
 
-def test_a_body_that_is_broken_in_one_piece_with_its_head(raw: Raw) -> None:
+@pytest.mark.parametrize("ended", [False, True], ids=["goes on", "half-closes"])
+def test_a_body_that_is_broken_in_one_piece_with_its_head(raw: Raw, ended: bool) -> None:
     """It is refused before anything is sent, also where a connection to the upstream is at hand."""
     with raw.client() as client:
         assert client.get("/first").status == 200
         client.send(with_fields(CHUNKED, body=b"5\r\nhello\r\nzz\r\n"))
+        if ended:
+            client.half_close()
         assert client.read().status == 400
         assert client.end() == "end"
     with raw.client() as client:
