@@ -95,7 +95,7 @@ def _measure_load(options: Options, peers: Sequence[Peer], ground: Ground, resul
         return
     bench = LoadBench(require_wrk(), ground.cpus, options.rounds, options.seconds, _say)
     running = [start_peer(peer, ground) for peer in peers]
-    bare = [start_peer(BARE, ground)] if OURS in {peer.name for peer in peers} else []
+    bare = [start_peer(BARE, ground)] if SMALL_32 in scenarios and OURS in {peer.name for peer in peers} else []
     for group in dict.fromkeys(scenario.group for scenario in scenarios):
         of_group = [scenario for scenario in scenarios if scenario.group == group]
         results.rounds |= bench.run({one: running + bare if one is SMALL_32 else running for one in of_group})

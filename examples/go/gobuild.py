@@ -47,13 +47,14 @@ def build(out_dir: Path = CACHE / "bin", package: str = ".", name: str = "goserv
 
 
 def go_environment() -> dict[str, str]:
-    """The environment for Go: caches inside the repository, no download of toolchains, no cgo."""
+    """The environment for Go: caches inside the repository, no download of toolchains or modules, no cgo."""
     private = {
         "GOCACHE": str(CACHE / "build"),
         "GOPATH": str(CACHE / "path"),
         "GOENV": "off",
         "GOFLAGS": "-mod=mod",
         "GOTOOLCHAIN": "local",
+        "GOPROXY": "off",
         "CGO_ENABLED": "0",
     }
     return {**os.environ, **private}

@@ -19,7 +19,7 @@ def test_go_finds_no_fault() -> None:
     done = subprocess.run(
         [*builder.go_command(), "test", "./..."],
         cwd=ROOT / "examples" / "go",
-        env=builder.go_environment() | {"GOPROXY": "off"},
+        env=builder.go_environment(),
         capture_output=True,
         text=True,
         timeout=LONGEST,

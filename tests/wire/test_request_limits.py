@@ -92,7 +92,7 @@ def test_limits_are_settings(start: Start, upstream: Upstream) -> None:
     assert len(upstream.seen) == 1
 
 
-# ── clients that speak something else
+# ── bodies that are broken from their beginning
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["goes on", "half-closes"])
@@ -110,6 +110,9 @@ def test_a_body_that_is_broken_in_one_piece_with_its_head(raw: Raw, ended: bool)
     assert [seen.target for seen in raw.seen] == ["/first", "/last"]
     assert b"/bad" not in raw.bytes_seen()
     assert sum(bool(peer.received) for peer in raw.upstream.peers) == 1  # others are probes
+
+
+# ── clients that speak something else
 
 
 def test_http_2_is_told(raw: Raw) -> None:
