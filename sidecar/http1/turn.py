@@ -219,9 +219,19 @@ class Turn:
             self._finish(monotonic())
 
     def client_ended(self) -> bool:
-        """The client half-closed; returns whether its connection lives on: in a tunnel, for the other half."""
+        """The client half-closed; returns whether its connection lives on: in a tunnel, for the other half.
+
+        So does one whose body was refused, until it has been told: `nc` sends what it has and half-closes at once.
+        """
         inflow, outflow = self.inflow, self._outflow
-        if inflow is None or outflow is None or self.exchange.status != 101:
+        if inflow is None:
+            return False
+        if inflow.failed is not None and self.exchange.answered is None:
+            self.inflow = None  # no more will come: the answer is not followed by a wait for the client's end
+            self.exchange.bytes_in = inflow.received
+            self.last = True
+            return True
+        if outflow is None or self.exchange.status != 101:
             return False
         inflow.end_of_stream(CLIENT_GONE)
         if not outflow.ended:

@@ -99,6 +99,8 @@ CUT: Final = (
     unfinished("truncated-request/behind-chunk-half-closed", _CUT, chunked(b"5\r\nabcde\r\n"), HALF_CLOSE, status=0),
     unfinished("truncated-request/behind-last-size", _CUT, chunked(b"5\r\nabcde\r\n0\r\n"), CLOSE, status=0),
     unfinished("truncated-request/in-trailers", _CUT, chunked(b"5\r\nabcde\r\n0\r\nX-A: b\r\n"), CLOSE, status=0),
+    # It is known to be broken before it is known to be cut, and then the client is told.
+    unfinished("truncated-request/behind-no-size", _CUT, chunked(b"5\r\nabcde\r\nzz\r\n"), HALF_CLOSE, status=400),
     unfinished("truncated-request/in-head", _CUT, b"GET /x HTTP/1.1\r\nHost: service.test\r\n", HALF_CLOSE, status=0),
 )
 

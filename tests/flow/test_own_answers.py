@@ -10,6 +10,9 @@ from sidecar.settings import Http, Pool, Timeouts
 from tests.flow.scene import GET, OK, Answer, Client, Scene, post
 from tests.flow.virtual import travelling
 
+# As `nc` does, that has said all it had to: the end may come in one piece with what is refused, or at once behind it.
+HALF_CLOSES = pytest.mark.parametrize("half_closes", [False, True])
+
 
 async def refused(scene: Scene, client: Client, status: int, reason: str, *, kept: bool) -> Answer:
     """The one answer, which the sidecar gave for this reason; and it was counted as that."""
@@ -82,8 +85,9 @@ async def test_a_body_that_is_announced_too_large_is_refused_at_once() -> None:
         assert scene.far_upstreams == []
 
 
+@HALF_CLOSES
 @travelling
-async def test_a_body_that_grows_too_large_is_refused_then() -> None:
+async def test_a_body_that_grows_too_large_is_refused_then(half_closes: bool) -> None:
     """The upstream sees that it was cut."""
     async with Scene(http=Http(max_body=5)) as scene:
         client = scene.client()
@@ -92,14 +96,18 @@ async def test_a_body_that_grows_too_large_is_refused_then() -> None:
         upstream = await scene.upstream()
         assert upstream.take().endswith(b"5\r\nhello\r\n")
         client.send(b"1\r\n!\r\n0\r\n\r\n")
+        if half_closes:
+            client.wire.write_eof()
         await refused(scene, client, 413, "body_too_large", kept=False)
+        assert scene.book.ended[0].bytes_in == 6
         assert upstream.take() == b""
         assert upstream.lost
 
 
+@HALF_CLOSES
 @pytest.mark.parametrize("early", [True, False])
 @travelling
-async def test_a_body_whose_framing_breaks_is_refused(early: bool) -> None:
+async def test_a_body_whose_framing_breaks_is_refused(early: bool, half_closes: bool) -> None:
     """Also when it breaks before the upstream was reached; what the upstream has does not look whole."""
     async with Scene() as scene:
         client = scene.client()
@@ -108,10 +116,28 @@ async def test_a_body_whose_framing_breaks_is_refused(early: bool) -> None:
         if not early:
             await scene.upstream()
             client.send(b"nonsense")
+        if half_closes:
+            client.wire.write_eof()
         await refused(scene, client, 400, "bad_request", kept=False)
         for upstream in scene.far_upstreams:
             assert not upstream.got.endswith(b"0\r\n\r\n")
             assert upstream.lost
+
+
+@travelling
+async def test_a_body_that_is_refused_while_its_client_half_closes() -> None:
+    """The client gets the answer even where it has to be waited for: it has not left, it has said all it had to."""
+    async with Scene() as scene:
+        scene.accepts.clear()
+        client = scene.client()
+        client.ask(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        await scene.quiet()
+        client.send(b"nonsense")
+        client.wire.write_eof()
+        await scene.quiet()
+        scene.accepts.set()
+        await refused(scene, client, 400, "bad_request", kept=False)
+        assert (await scene.upstream()).got == b""
 
 
 @travelling

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.client import Answer
 from tests.support.upstream import Upstream
+from tests.support.waiting import eventually
 from tests.wire.conftest import Start
 from tests.wire.raw import Raw
 
@@ -110,6 +111,21 @@ def test_a_body_that_is_broken_in_one_piece_with_its_head(raw: Raw, ended: bool)
     assert [seen.target for seen in raw.seen] == ["/first", "/last"]
     assert b"/bad" not in raw.bytes_seen()
     assert sum(bool(peer.received) for peer in raw.upstream.peers) == 1  # others are probes
+
+
+def test_a_body_that_breaks_as_its_client_half_closes(start: Start, upstream: Upstream) -> None:
+    """The end comes at once behind the fault, on its own; the client is told all the same, and then closed on."""
+    proxy = start()
+    for _ in range(20):
+        with proxy.client() as client:
+            client.send(with_fields(CHUNKED, body=b"5\r\nhello\r\n"))
+            eventually(lambda: any(peer.received.endswith(b"hello\r\n") for peer in upstream.peers))
+            client.send(b"zz\r\n")
+            client.half_close()
+            assert client.read().status == 400
+            assert client.end() == "end"
+        assert upstream.seen == []  # it was not whole
+        upstream.forget()
 
 
 # ── clients that speak something else
