@@ -1,10 +1,11 @@
 """What a client that means well notices of each flood: `python -m tests.floods [--seconds 20] [--only NAME]`.
 
 Calm and flood take turns, and each flood is compared with the calm before it, so that whatever else the machine does
-falls on both. Attackers, upstream and client are processes of their own. The attackers get the time that is left, as
-those from elsewhere take no cores from the proxy; nor should who reads its log, so only errors are logged here. Exits
-with 1 where a request was not answered 200, p99 was more than three times that of the calm (the median of the turns),
-or memory grew by more than the attack may cost.
+falls on both. The proxy has a processor for itself; attackers, upstream and client are processes of their own that
+share the others. The attackers get the time that is left there, as those from elsewhere take no cores from the
+service; nor should who reads the log, so only errors are logged here. Exits with 1 where a request was not answered
+200, p99 was more than three times that of the calm (the median of the turns), or memory grew by more than the attack
+may cost.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import NamedTuple
 from tests.floods.attack import ATTACKS, Attack
 from tests.floods.ground import SLACK, Ground
 from tests.support.processes import ROOT
+from tests.support.processors import apart
 
 TURNS = 3  # of a calm and a flood
 MOST = 3.0  # times p99
@@ -54,7 +56,8 @@ def measure(attack: Attack, name: str, seconds: float) -> Found:
     flood: list[list[float]] = []
     failed, grown, busy = 0, 0, 0.0
     part = seconds / TURNS / 2
-    with Ground(SIDECAR_LOG__ACCESS="errors") as ground:
+    with apart() as move, Ground(SIDECAR_LOG__ACCESS="errors") as ground:
+        move(ground.proxy.pid)
         ask(ground, 0.5, [])
         before, counted = ground.proxy.rss(), ground.counted()
         for _ in range(TURNS):

@@ -163,7 +163,7 @@ GROUPS: dict[str, dict[str, Attack]] = {
         "slow readers": Attack(unreading, 30, "reset", "/big", "client_gone", 1024),
         "slow readers, asking ahead": Attack(unreading_ahead, 10, "reset", "/big", "client_gone", 1024),
         "an upstream that reads no body": Attack(
-            flooding(POST % b"/unread", b"x" * 500_000), 20, "504", "/unread", "attempt_timeout", 1024
+            flooding(POST % b"/unread", b"x" * 100_000), 20, "504", "/unread", "attempt_timeout", 1024
         ),
     },
     "clients that flood": {

@@ -33,6 +33,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from tests.support.processes import GoService, Proxy, go_builder
+from tests.support.processors import apart
 from tests.support.waiting import eventually
 
 HERE = Path(__file__).resolve().parent / "pressure"
@@ -205,18 +206,13 @@ class Overload:
 
     def run(self) -> None:
         """All of them."""
-        processors = sorted(os.sched_getaffinity(0))
         with ExitStack() as stack:
-            # What is started from here inherits it; the proxy is then moved to the processor that is left.
-            os.sched_setaffinity(0, set(processors[1:]) or {processors[0]})
-            stack.callback(os.sched_setaffinity, 0, processors)
+            move = stack.enter_context(apart())
             file = Path(stack.enter_context(TemporaryDirectory())) / "sidecar.yaml"
             file.write_text(SETTINGS)
             go = stack.enter_context(GoService())
             proxy = stack.enter_context(Proxy(go.url, "-c", str(file), SIDECAR_HEALTH__INTERVAL="1h"))
-            proxy.page("/livez")
-            for thread in os.listdir(f"/proc/{proxy.pid}/task"):
-                os.sched_setaffinity(int(thread), {processors[0]})
+            move(proxy.pid)
             for _ in range(self._count):
                 best = load(proxy, self._seconds / 2, 64)
                 file.write_text(UNGUARDED)
