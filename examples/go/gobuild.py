@@ -37,7 +37,7 @@ def build(out_dir: Path = CACHE / "bin", package: str = ".", name: str = "goserv
     out_dir.mkdir(parents=True, exist_ok=True)
     # Built beside its place and moved, so that two builds at once never show half a binary.
     unfinished = binary.with_name(f"{name}.{os.getpid()}")
-    command = [*go_command(), "build", "-trimpath", "-buildvcs=false", "-o", str(unfinished), package]
+    command = [*go_command(), "build", "-o", str(unfinished), package]
     result = subprocess.run(command, cwd=SOURCES, env=go_environment(), capture_output=True, text=True, check=False)
     if result.returncode != 0:
         unfinished.unlink(missing_ok=True)
@@ -47,12 +47,15 @@ def build(out_dir: Path = CACHE / "bin", package: str = ".", name: str = "goserv
 
 
 def go_environment() -> dict[str, str]:
-    """The environment for Go: caches inside the repository, no download of toolchains or modules, no cgo."""
+    """The environment for Go: caches inside the repository, no download of toolchains or modules, no cgo.
+
+    Building, testing and vetting go by the same flags, or each would have a standard library compiled for itself.
+    """
     private = {
         "GOCACHE": str(CACHE / "build"),
         "GOPATH": str(CACHE / "path"),
         "GOENV": "off",
-        "GOFLAGS": "-mod=mod",
+        "GOFLAGS": "-mod=mod -trimpath -buildvcs=false",
         "GOTOOLCHAIN": "local",
         "GOPROXY": "off",
         "CGO_ENABLED": "0",

@@ -26,12 +26,6 @@ _LARGEST_BODY: Final = 64 * 1024  # bytes
 
 _BACKLOG: Final = 64  # connections
 
-# How long a connection may be without a whole request, the first one included.
-_IDLE: Final = 75.0  # seconds
-
-# Of what a client sends and nobody reads, at most so much is kept for each connection.
-_UNREAD: Final = 16 * 1024  # bytes
-
 
 def build(plane: Plane, bound_host: str = "", door: Door | None = None) -> web.Application:
     """The application. `bound_host` is where it listens, a name that the guard accepts; empty = everywhere."""
@@ -68,14 +62,7 @@ async def start(plane: Plane, listen: ListenAddress, sock: socket.socket, most: 
     `most` is how many connections there are at once.
     """
     door = Door(most)
-    runner = web.AppRunner(
-        build(plane, "" if listen.wildcard else listen.host, door),
-        access_log=None,
-        handle_signals=False,
-        shutdown_timeout=_GRACE,
-        keepalive_timeout=_IDLE,
-        read_bufsize=_UNREAD,
-    )
+    runner = web.AppRunner(build(plane, "" if listen.wildcard else listen.host, door), shutdown_timeout=_GRACE)
     await runner.setup()
     door.server = runner.server
     # A small backlog is as many as are accepted in one turn of the loop, before any of them has its transport.

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from sidecar.admin.connection import Connection
+
 MOST: Final = 256  # connections; scrapers, probes and people have a handful
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -37,7 +39,7 @@ class Door:
             for connection in there[:surplus]:
                 assert connection.transport is not None
                 connection.transport.abort()  # to close would wait for a client that does not read
-        return self.server()
+        return Connection(self.server)
 
     @property
     def inside(self) -> Any:

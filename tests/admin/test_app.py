@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from sidecar.address import ListenAddress, parse_listen
 from sidecar.admin.app import AdminServer, start
@@ -67,3 +69,28 @@ async def test_connections_kept_open_do_not_hold_up_the_end(plane: FakePlane) ->
     for _, writer in (idle, half):
         writer.close()
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nAuthorization secret\r\n\r\n",
+        b"secret\r\n\r\n",
+        b"POST /drain HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n\r\n",
+    ],
+)
+async def test_what_it_cannot_read_it_does_not_quote(plane: FakePlane, unreadable: bytes) -> None:
+    """aiohttp would. It is refused, the connection with it, and nothing is done."""
+    server = await on_tcp(plane)
+    address = parse_listen(server.address)
+    try:
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(unreadable)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    finally:
+        await server.stop()
+    assert b" 400 Bad Request\r\n" in head
+    assert b"secret" not in head + body
+    assert (json.loads(body)["status"], json.loads(body)["reason"]) == (400, "bad_request")
+    assert plane.drains == []

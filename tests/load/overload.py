@@ -59,7 +59,7 @@ def build() -> Path:
     if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
         binary.parent.mkdir(parents=True, exist_ok=True)
         new = binary.with_name(f"pressure.{os.getpid()}")
-        command = [*builder.go_command(), "build", "-trimpath", "-buildvcs=false", "-o", str(new), "."]
+        command = [*builder.go_command(), "build", "-o", str(new), "."]
         subprocess.run(command, cwd=HERE, env=builder.go_environment(), check=True)
         new.replace(binary)
     return binary

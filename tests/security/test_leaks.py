@@ -220,15 +220,16 @@ def traffic(proxy: Proxy, written: Written) -> None:
         client.send(_CHUNKED + b"1\r\na\r\n0\r\nX-Token: " + PLANTED["trailer"].encode() + b"\r\n\r\n")
         client.read("POST")
     for number, head in enumerate(REFUSED):
-        written.note(f"refusal {number}", exchange(proxy.address, head))
+        written.note(f"refusal {number}", exchange(proxy.address, head, end=True))
 
 
-def exchange(address: tuple[str, int] | str, data: bytes) -> bytes:
-    """Everything that is answered to these bytes and an end."""
+def exchange(address: tuple[str, int] | str, data: bytes, *, end: bool = False) -> bytes:
+    """Everything that is answered to these bytes, and an `end` behind them if that is asked for."""
     received = b""
     with connect(address) as sock, suppress(OSError):
         sock.sendall(data)
-        sock.shutdown(socket.SHUT_WR)
+        if end:
+            sock.shutdown(socket.SHUT_WR)
         while piece := sock.recv(65536):
             received += piece
     return received
@@ -244,16 +245,21 @@ def admin(proxy: Proxy, written: Written) -> None:
         written.note("page /explain", proxy.page(f"/explain/{row['request_id']}")[1])
     wrong = PLANTED["other admin token"].encode()
     host = b"Host: 127.0.0.1\r\n"
-    for head in (
-        b"GET /status HTTP/1.1\r\n" + host + b"Authorization: Bearer " + wrong + b"\r\nConnection: close\r\n\r\n",
-        b"POST /drain HTTP/1.1\r\n" + host + b"Authorization: Basic " + wrong + b"\r\nContent-Length: 0\r\n\r\n",
-        b"GET /status HTTP/1.1\r\n" + host + b"Authorization " + wrong + b"\r\n\r\n",
-        b"GET /status HTTP/1.1\r\n" + host + b"Authorization: a\x00" + wrong + b"\r\n\r\n",
-        b"GET /status HTTP/1.1\r\n" + host + b"Authorization: " + wrong * 2_000 + b"\r\n\r\n",
-        b"GET /status?token=" + wrong + b" HTTP/9\r\n" + host + b"\r\n",
-        b"POST /drain HTTP/1.1\r\n" + host + b"Content-Length: " + wrong + b"\r\n\r\n",
+    for number, head in enumerate(
+        (
+            b"GET /status HTTP/1.1\r\n" + host + b"Authorization: Bearer " + wrong + b"\r\nConnection: close\r\n\r\n",
+            b"POST /drain HTTP/1.0\r\n" + host + b"Authorization: Basic " + wrong + b"\r\nContent-Length: 0\r\n\r\n",
+            b"GET /status HTTP/1.1\r\n" + host + b"Authorization " + wrong + b"\r\n\r\n",
+            b"GET /status HTTP/1.1\r\n" + host + b"Authorization: a\x00" + wrong + b"\r\n\r\n",
+            b"GET /status HTTP/1.1\r\n" + host + b"Authorization: " + wrong * 2_000 + b"\r\n\r\n",
+            b"GET /status?token=" + wrong + b" HTTP/9\r\n" + host + b"\r\n",
+            b"POST /drain HTTP/1.1\r\n" + host + b"Content-Length: " + wrong + b"\r\n\r\n",
+            b"POST /drain HTTP/1.1\r\n" + host + b"Transfer-Encoding: chunked\r\n\r\n" + wrong + b"\r\n",
+        )
     ):
-        exchange(proxy.admin, head)
+        answer = exchange(proxy.admin, head)
+        assert answer[8:12] == (b" 401" if number < 2 else b" 400"), (head, answer)
+        written.note(f"admin refusal {number}", answer)
 
 
 def reload(proxy: Proxy, file: Path, text: str) -> None:
