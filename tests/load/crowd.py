@@ -58,8 +58,12 @@ class Crowd:
 
     def begun(self) -> bool:
         """Whether each kind has asked twice."""
-        asked = Counter(asked.kind for asked in list(self.asked.values()))
-        return all(asked[kind.__name__] >= 2 for kind in self._kinds if kind.__name__ != "endless")
+        return self.have_asked(2)
+
+    def have_asked(self, times: int, after: int = 0) -> bool:
+        """Whether each kind has asked so often, not counting the first `after` requests of all."""
+        asked = Counter(asked.kind for asked in list(self.asked.values())[after:])
+        return all(asked[kind.__name__] >= times for kind in self._kinds if kind.__name__ != "endless")
 
     async def _live(self, kind: Kind, number: int) -> None:
         chance = Random(self._seed * 1000 + number)

@@ -3,11 +3,12 @@
 The proxy has a processor for itself; the generator (`pressure/`, in Go) and the service share the others. Each round
 finds the best that can be had (a closed loop of 64 connections), and the best with two thousand, which costs each
 request more whatever is done (caches: Envoy's growth is larger). Then it offers three times the former over the latter
-(an open loop). It must refuse some of it with 503 `overloaded`, serve at least 90 % of its best with as many
-connections meanwhile, and answer on its health endpoints within 100 ms. It exits with 1 where one of that is not so.
+(an open loop). It must refuse some of it with 503 `overloaded`, serve at least 90 % of either best meanwhile, and
+answer on its health endpoints within 100 ms. It exits with 1 where one of that is not so.
 
 Rates and waits are told by the wall, and judged by the processor time that the proxy's loop has had: with a processor
-for itself that is the same, and where others use the machine too, nothing else says what is the proxy's doing.
+for itself that is the same, as it must be busy all the time, and where others use the machine too, nothing else says
+what is the proxy's doing.
 
 What the end costs, when two thousand connections are cut at once, is not part of it: a tenth of a second.
 
@@ -42,6 +43,7 @@ CONNECTIONS = 2000
 TIMES = 3
 KEEPS = 0.9
 HEALTHY_WITHIN = 0.1
+BUSY = 0.9
 ASKED_EVERY = 0.1  # seconds: a page costs as much as ten requests
 ENDPOINTS = ("/livez", "/readyz", "/healthz")
 
@@ -95,6 +97,11 @@ class Load(NamedTuple):
     def per_processor(self) -> float:
         """Good answers for a second of the processor."""
         return self.good / self.processor
+
+    @property
+    def busy(self) -> float:
+        """The share of the time in which the proxy's loop ran."""
+        return self.processor / float(self.counted["seconds"])
 
 
 def load(
@@ -174,6 +181,11 @@ class Round(NamedTuple):
         return self.over.per_processor / self.crowded.per_processor
 
     @property
+    def of_best(self) -> float:
+        """The share of the best of all that was served under too much."""
+        return self.over.per_processor / self.best.per_processor
+
+    @property
     def slowest(self) -> float:
         """The longest that a health endpoint took, in processor time of the proxy."""
         return max(processor for _, processor in self.health.waits)
@@ -182,11 +194,11 @@ class Round(NamedTuple):
         best, over, waits = self.best, self.over, sorted(wall for wall, _ in self.health.waits)
         counted = over.counted
         crowded = self.crowded.per_processor / best.per_processor
-        of_best = over.per_processor / best.per_processor
         return (
             f"best {best.rate:.0f}/s, {1e6 / best.per_processor:.1f} µs each; "
             f"with as many connections {crowded:.0%} of that; offered {counted['offered']}: "
-            f"{over.good} served ({of_best:.0%} of the best, {self.kept:.0%} of that with as many connections), "
+            f"{over.good} served ({self.of_best:.0%} of the best, {over.rate / best.rate:.0%} by the wall, "
+            f"{self.kept:.0%} of that with as many connections; busy {over.busy:.0%} of the time), "
             f"{over.refused} refused, {counted['unsent']} unsent; served in {counted['p50_ms']:.0f} ms, "
             f"p99 {counted['p99_ms']:.0f}; refused in {counted['refused_p50_ms']:.0f} ms\n"
             f"      health: {len(waits)} asked, slowest {self.slowest * 1e3:.0f} ms "
@@ -234,9 +246,11 @@ class Overload:
         refused = sum(round.over.refused for round in self.rounds)
         return {
             "it refuses, and as overloaded": 0 < refused <= self.refusals,
+            f"it keeps {KEEPS:.0%} of its best": median(round.of_best for round in self.rounds) >= KEEPS,
             f"it keeps {KEEPS:.0%} of its best with as many connections": (
                 median(round.kept for round in self.rounds) >= KEEPS
             ),
+            f"it works {BUSY:.0%} of the time": min(round.over.busy for round in self.rounds) >= BUSY,
             f"health within {HEALTHY_WITHIN:g} s": max(round.slowest for round in self.rounds) < HEALTHY_WITHIN,
             "health is good": not [bad for round in self.rounds for bad in round.health.bad],
             "health is asked all the time": all(

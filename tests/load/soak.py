@@ -17,6 +17,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -34,6 +35,8 @@ STATUSES = frozenset({200, 101, 400, 404, 429, 500, 502, 503, 504})
 
 # The least that a request can leave behind by mistake: a key of 25 bytes (58 as an object) and its place in a dict.
 LEAST_LEAK = 100
+# What the second half may add in all: a leak with each reload or connection would be little for each request.
+MOST_GROWTH = 8_000_000  # bytes
 # Memory is told to be flat only by a soak that lasts: some seconds fill caches and the record of the last requests.
 LONG = 240.0
 
@@ -166,6 +169,12 @@ class Soak:
     def _of_the_load(self) -> Iterator[Check]:
         faults = [*self.faults, *self.crowd.failures, *self.service.faults]
         yield Check("nothing odd is seen, at any end", f"{len(faults)} {faults[:3]}", not faults)
+        paces = [later.ended - sooner.ended for sooner, later in pairwise([self.before, *self.samples])]
+        yield Check(
+            "all clients are there to the end, and ask",
+            f"{self.crowd.refused} refused a connection; {min(paces)} to {max(paces)} ended from sample to sample",
+            not self.crowd.refused and min(paces) > 0,
+        )
         ends = Counter(one.end for one in self.crowd.asked.values())
         yield Check(
             "answers come whole, are cut, or nobody waits for them",
@@ -248,9 +257,12 @@ class Soak:
         half = [each for each in self.samples if each.at > self.seconds / 2]
         if self.seconds >= LONG:
             per_request = growth(half)
+            in_all = per_request * (half[-1].ended - half[0].ended)
             figures = f"{per_request:+.1f} bytes a request, from {half[0].rss / 1e6:.1f} to {half[-1].rss / 1e6:.1f} MB"
             yield Check(
-                f"memory is flat in the second half (below {LEAST_LEAK} bytes)", figures, per_request < LEAST_LEAK
+                f"memory is flat in the second half (below {LEAST_LEAK} bytes, {MOST_GROWTH / 1e6:g} MB in all)",
+                figures,
+                per_request < LEAST_LEAK and in_all < MOST_GROWTH,
             )
 
     def report(self) -> str:

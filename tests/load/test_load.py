@@ -45,12 +45,15 @@ def test_two_hundred_reloads_under_mixed_load(go: GoService, tmp_path: Path) -> 
         crowd = Crowd(proxy.address, MIXED, "reload")
         with Background(crowd):
             eventually(crowd.begun, "all kinds of load")
+            before = len(crowd.asked)
             for number in range(RELOADS):
+                if number == RELOADS - 1:
+                    eventually(lambda: crowd.have_asked(1, before), "all kinds of load between two reloads")
                 changed = f"timeouts: {{request: {10 + number}s}}\nhttp: {{max_headers: {101 + number}}}\n"
                 file.write_text(SETTINGS + changed)
                 code, body = proxy.page("/config/reload", "POST")
                 assert (code, len(json.loads(body)["changed"])) == (200, 2)
-    assert crowd.failures == []
+    assert (crowd.failures, crowd.refused) == ([], 0)
     assert disagreements(crowd.asked, requests(proxy.out.json())) == []
 
 
