@@ -55,6 +55,7 @@ class ClientConnection:
         "_reading",
         "_skipping",
         "_transport",
+        "_untaken",
         "server",
         "turn",
         "write_paused",
@@ -73,6 +74,7 @@ class ClientConnection:
         self._skipping: Inflow | None = None  # the rest of a body whose request has been answered
         self._linger_until = 0.0
         self._patience = 0.0  # until when a client that does not take its answer is waited for
+        self._untaken = 0  # bytes of it, when that was last looked at
         self._reading = True
 
     # ── its life
@@ -91,8 +93,18 @@ class ClientConnection:
             self._alarm.set(monotonic() + idle)
 
     def eof_received(self) -> bool:
-        """asyncio's call. A client that half-closes has left (Go's server rule), except in a tunnel."""
-        return self.turn is not None and self.turn.client_ended()
+        """asyncio's call. A client that half-closes has left (Go's server rule), except in a tunnel.
+
+        What was written for it is given to it all the same, and so is a refusal that is on its way.
+        """
+        if self.turn is not None:
+            if not self.turn.client_ended():
+                return False
+            self._linger_until = 0.0  # there is nothing more to read past
+            return True
+        if self._transport.get_write_buffer_size():
+            self._alarm.set(self.patience(monotonic()))
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's call."""
@@ -212,7 +224,6 @@ class ClientConnection:
         inflow = turn.expect(length)
         if rest:
             self._buffer = bytes(turn.receive(inflow, rest))
-            turn.exchange.abandoned = turn.exchange.abandoned or inflow.failed
         self._take_in(inflow)
 
     def _refuse(self, error: SidecarError, now: float) -> None:
@@ -302,13 +313,18 @@ class ClientConnection:
 
     def _on_alarm(self, now: float) -> None:
         turn = self.turn
-        if self._transport.is_closing() or (not self._reading and broken(self._transport)):
+        if not self._reading and broken(self._transport):
             self._abort()
+        elif self._transport.is_closing():
+            if now < self.patience(now):
+                self._alarm.set(self._patience)
+            else:
+                self._abort()
         elif turn is not None:
             again = turn.look(now)
             if self.turn is turn and again > now:
                 self._alarm.at_latest(again if self._reading else min(again, now + _LOOK))
-        elif self.write_paused and now < self._patience:
+        elif self.write_paused and now < self.patience(now):
             self._alarm.set(min(self._patience, now + _LOOK))
         elif self._linger_until or self._skipping is not None:
             self._abort()
@@ -319,6 +335,8 @@ class ClientConnection:
             self._abort()  # it does not even take its last answer
         elif not readable(self._transport):
             self._transport.close()
+        else:
+            self._alarm.set(now + _QUIET)  # something came in this moment: no request, if it is but a blank line
 
     # ── back-pressure
 
@@ -326,6 +344,7 @@ class ClientConnection:
         """asyncio's call: the client reads too slowly."""
         self.write_paused = True
         self._patience = monotonic() + self.server.settings.timeouts.stream_idle
+        self._untaken = self._transport.get_write_buffer_size()
         if self.turn is not None:
             self.turn.pause()
 
@@ -336,6 +355,14 @@ class ClientConnection:
             self.turn.resume()
         elif not self._linger_until and self._skipping is None and not self._transport.is_closing():
             self._next(monotonic())
+
+    def patience(self, now: float) -> float:
+        """Until when a client that reads too slowly is waited for: longer each time it is found to have taken some."""
+        left = self._transport.get_write_buffer_size()
+        if left < self._untaken:
+            self._patience = now + self.server.settings.timeouts.stream_idle
+        self._untaken = left
+        return self._patience
 
     def set_reading(self, on: bool) -> None:
         """Start or stop reading from the client."""

@@ -106,7 +106,8 @@ class Turn:
         )
         if most and length is not None and length > most:
             self.exchange.abandoned = too_long(length, most)
-        self._pace = Pace(rate, self._active) if rate else None
+        waits = self._minor == 1 and b"expect" in self.exchange.request.headers.known
+        self._pace = Pace(rate, self._active, waits=waits) if rate else None
         self.exchange.timer.at_latest(self._active + (min(GRACE, self._stream_idle) if rate else self._stream_idle))
         return inflow
 
@@ -132,6 +133,11 @@ class Turn:
             self.inflow = None
             self.exchange.bytes_in = inflow.received
             self.exchange.received(self._active)
+        elif inflow.failed is not None and self.exchange.answered is None:
+            if self._task is None:
+                self.exchange.abandoned = self.exchange.abandoned or inflow.failed  # it is told in its turn
+            else:
+                self._abandon(inflow.failed)
         return rest
 
     # ── the answer
@@ -221,17 +227,16 @@ class Turn:
     def client_ended(self) -> bool:
         """The client half-closed; returns whether its connection lives on: in a tunnel, for the other half.
 
-        So does one whose body was refused, until it has been told: `nc` sends what it has and half-closes at once.
+        So does that of a request which is being refused: `nc` sends what it has and half-closes at once.
         """
-        inflow, outflow = self.inflow, self._outflow
-        if inflow is None:
-            return False
-        if inflow.failed is not None and self.exchange.answered is None:
-            self.inflow = None  # no more will come: the answer is not followed by a wait for the client's end
-            self.exchange.bytes_in = inflow.received
+        exchange, inflow, outflow = self.exchange, self.inflow, self._outflow
+        if exchange.abandoned is not None and exchange.answered is None:
+            if inflow is not None:
+                exchange.bytes_in = inflow.received
+                self.inflow = None  # no more of it will come
             self.last = True
             return True
-        if outflow is None or self.exchange.status != 101:
+        if inflow is None or outflow is None or exchange.status != 101:
             return False
         inflow.end_of_stream(CLIENT_GONE)
         if not outflow.ended:
@@ -243,6 +248,8 @@ class Turn:
         """Pass an interim answer on."""
         if self.exchange.answered is None and not self._transport.is_closing():
             self._transport.write(interim_head(response))
+            if self._pace is not None and response.status == 100:
+                self._pace.go_on(monotonic())
 
     # ── its end
 
@@ -313,22 +320,24 @@ class Turn:
     def look(self, now: float) -> float:
         """Enforce the limits that have passed; returns when to look again."""
         exchange = self.exchange
-        idle_due = self._active + self._stream_idle
         if exchange.answered is None:
             if now >= exchange.deadline:
                 self._abandon(no_answer(exchange, now))
             elif self.inflow is not None:
-                return min(exchange.deadline, self._look_at_body(self.inflow, now, idle_due))
+                return min(exchange.deadline, self._look_at_body(self.inflow, now))
             return exchange.deadline
+        untaken = self._connection.write_paused
+        idle_due = self._connection.patience(now) if untaken else self._active + self._stream_idle
         if now >= exchange.client_deadline:
             self._give_up(SidecarError(DEADLINE_EXCEEDED, "the client's deadline passed", sent=True))
         elif now >= idle_due:
-            self._give_up(stuck_answer(self._connection.write_paused, self._stream_idle))
+            self._give_up(stuck_answer(untaken, self._stream_idle))
         return min(idle_due, exchange.client_deadline)
 
-    def _look_at_body(self, inflow: Inflow, now: float, idle_due: float) -> float:
+    def _look_at_body(self, inflow: Inflow, now: float) -> float:
         """The same while the request is still coming in."""
-        pace_due = self._pace.due(inflow.received) if self._pace is not None else inf
+        idle_due = self._active + self._stream_idle
+        pace_due = self._pace.due(inflow.received, now) if self._pace is not None else inf
         if now >= idle_due:
             untaken = not inflow.reading and self.exchange.attempts > 0
             self._abandon(stuck_request(untaken, self._stream_idle))

@@ -186,6 +186,23 @@ async def test_a_connection_that_has_asked_may_idle_for_longer() -> None:
         assert client.ended
 
 
+@pytest.mark.parametrize("drains", [True, False])
+@travelling
+async def test_a_blank_line_at_the_last_moment_keeps_no_connection(drains: bool) -> None:
+    """It is seen that something came, and that it is no request is found out after that."""
+    async with Scene() as scene:
+        client = scene.client()
+        client.stays = True
+        await scene.quiet()
+        if drains:
+            scene.server.close_when_quiet()
+        (end,) = [timer.when() for timer in scene.loop.timers]
+        scene.loop.call_at(end - 5e-10, client.send, b"\r\n")
+        await scene.after(end - scene.loop.time() + 5.0)
+
+        assert scene.server.open == 0
+
+
 async def drip(scene: Scene, client: Client, seconds: int, size: int) -> None:
     """Send so many bytes each second, as long as there is somebody to send to."""
     for _ in range(seconds):
@@ -206,6 +223,23 @@ async def test_a_body_that_drips(size: int, reasons: list[str]) -> None:
 
         assert scene.book.reasons == reasons
         assert client.got.startswith(b"HTTP/1.1 408 ") == bool(reasons)
+
+
+@travelling
+async def test_a_body_that_waits_for_100_is_not_slow() -> None:
+    """As it said it would; it is from when the upstream wants it."""
+    async with Scene(http=Http(min_body_rate=100)) as scene:
+        client = scene.client()
+        client.ask(POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+        upstream = await scene.upstream()
+        await scene.after(60.0)
+        assert scene.book.reasons == []
+        upstream.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await scene.after(4.0)
+        assert scene.book.reasons == []
+        await scene.after(8.0)
+
+        assert scene.book.reasons == ["request_timeout"]
 
 
 @travelling

@@ -6,9 +6,11 @@ import json
 
 import pytest
 
-from sidecar.settings import Http, Pool, Timeouts
+from sidecar.settings import Concurrency, Http, Pool, Retry, Timeouts
 from tests.flow.scene import GET, OK, Answer, Client, Scene, post
 from tests.flow.virtual import travelling
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
 
 # As `nc` does, that has said all it had to: the end may come in one piece with what is refused, or at once behind it.
 HALF_CLOSES = pytest.mark.parametrize("half_closes", [False, True])
@@ -124,20 +126,76 @@ async def test_a_body_whose_framing_breaks_is_refused(early: bool, half_closes: 
             assert upstream.lost
 
 
+@HALF_CLOSES
+@pytest.mark.parametrize("waits", ["for a connection", "for a place", "to try again", "in the queue"])
 @travelling
-async def test_a_body_that_is_refused_while_its_client_half_closes() -> None:
-    """The client gets the answer even where it has to be waited for: it has not left, it has said all it had to."""
-    async with Scene() as scene:
-        scene.accepts.clear()
+async def test_a_body_that_breaks_is_refused_whatever_its_request_waits_for(waits: str, half_closes: bool) -> None:
+    """At once, as if it had come in one piece: what would be done for it is not done."""
+    retry = Retry(attempts=2, base=5.0, cap=5.0)
+    cap = Concurrency(max=1, queue_wait=3600.0)
+    policies = {"retry": retry} if waits == "to try again" else {"concurrency": cap} if waits == "in the queue" else {}
+    one = Pool(max_connections=1)
+    async with Scene(pool=one, policies=policies, timeouts=Timeouts(startup=0.0, connect=60.0)) as scene:
+        if waits == "for a connection":
+            scene.accepts.clear()
+        elif waits == "to try again":
+            scene.refuses = True
+        else:
+            other = scene.client()
+            other.ask(GET)
+            await scene.quiet()
         client = scene.client()
-        client.ask(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        client.stays = True
+        client.ask(CHUNKED)
         await scene.quiet()
+        attempts = len(scene.book.attempts)
         client.send(b"nonsense")
-        client.wire.write_eof()
-        await scene.quiet()
+        if half_closes:
+            client.wire.write_eof()
+
+        assert (await client.answer()).reason == "bad_request"
+        assert scene.book.ended[0].bytes_in == 5
+        await scene.after(10.0)
+        assert not any(b"POST" in upstream.got for upstream in scene.far_upstreams)
+        assert len(scene.book.attempts) == attempts + (waits in ("for a connection", "for a place"))
         scene.accepts.set()
+
+
+@travelling
+async def test_a_body_that_breaks_in_the_moment_of_the_answer() -> None:
+    """Of which nothing has gone out: what is told of the request is what is wrong with it."""
+    async with Scene() as scene:
+        client = scene.client()
+        client.stays = True
+        client.ask(CHUNKED)
+        upstream = await scene.upstream()
+        upstream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+        client.send(b"nonsense")
         await refused(scene, client, 400, "bad_request", kept=False)
-        assert (await scene.upstream()).got == b""
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (b"NONSENSE\r\n\r\n", 400),
+        (post(b"too long"), 413),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", 400),
+    ],
+    ids=["a head", "a length", "a body"],
+)
+@travelling
+async def test_many_that_are_refused_and_half_close_are_all_told(said: bytes, status: int) -> None:
+    """Though only so many can be in one turn of the loop."""
+    async with Scene(http=Http(max_body=5)) as scene:
+        clients = [scene.client() for _ in range(64)]
+        for client in clients:
+            client.sent.append("POST")
+            client.send(said)
+            client.wire.write_eof()
+        await scene.quiet()
+
+        assert [answer.status for client in clients for answer in client.answers] == [status] * 64
+        assert scene.server.open == 0
 
 
 @travelling

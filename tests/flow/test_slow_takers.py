@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from sidecar.settings import Timeouts
@@ -11,6 +13,9 @@ from tests.flow.virtual import travelling
 # Two of these are more than the kernel of these tests takes, one is less: so the second is written, but not taken.
 KERNEL = 8 * 1024
 BODY = 6000
+LONG_BODY = 100_000
+LONG_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LONG_BODY + b"~" * LONG_BODY
+CHUNKED_POST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BODY + b"~" * BODY
 
 
@@ -41,6 +46,92 @@ async def test_answers_do_not_pile_up_behind_a_client_that_does_not_read() -> No
                 upstream.send(ANSWER)
         assert [exchange.reason for exchange in scene.book.ended] == ["upstream"] * 20
         assert client.got.count(b"~") == 20 * BODY
+
+
+async def take_slowly(client: Client, scene: Scene, every: float, times: int) -> None:
+    """Take what has come, and no more until then, so often."""
+    for _ in range(times):
+        await scene.after(every)
+        client.wire.resume_reading()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        client.wire.pause_reading()
+
+
+@pytest.mark.parametrize("closes", [True, False])
+@travelling
+async def test_who_takes_a_little_now_and_then_is_not_cut(closes: bool) -> None:
+    """Only a client that takes nothing at all for `timeouts.stream_idle` is."""
+    async with Scene(kernel=KERNEL // 2, timeouts=Timeouts(startup=0.0, stream_idle=5.0)) as scene:
+        client = scene.client()
+        scene.kernel = 256 * 1024
+        client.ask(GET.replace(b"Host", b"Connection: close\r\nHost") if closes else GET)
+        upstream = await scene.upstream()
+        client.wire.pause_reading()
+        upstream.send(LONG_ANSWER)
+        await take_slowly(client, scene, every=2.0, times=10)
+        assert client.got.count(b"~") < LONG_BODY
+
+        await take_slowly(client, scene, every=2.0, times=30)
+        assert client.got.count(b"~") == LONG_BODY
+
+
+@travelling
+async def test_who_takes_nothing_is_cut() -> None:
+    """After `timeouts.stream_idle`, also where the answer is written and only waits to be taken."""
+    async with Scene(kernel=KERNEL // 2, timeouts=Timeouts(startup=0.0, stream_idle=5.0)) as scene:
+        client = scene.client()
+        scene.kernel = 256 * 1024
+        client.ask(GET.replace(b"Host", b"Connection: close\r\nHost"))
+        upstream = await scene.upstream()
+        client.wire.pause_reading()
+        upstream.send(LONG_ANSWER)
+        await take_slowly(client, scene, every=2.0, times=5)
+        await scene.after(4.0)
+        assert scene.server.open == 1
+        await scene.after(7.0)
+
+        assert scene.server.open == 0
+        assert client.wire.was_reset
+
+
+@pytest.mark.parametrize("rest", [b"", b"0\r\n\r\n"])
+@travelling
+async def test_who_half_closes_while_taking_its_answer_has_all_of_it(rest: bytes) -> None:
+    """An early answer says that the connection ends with it, and to send no more is the right thing to do then."""
+    async with Scene(kernel=KERNEL // 2) as scene:
+        client = scene.client()
+        client.stays = True
+        scene.kernel = 256 * 1024
+        client.ask(CHUNKED_POST)
+        upstream = await scene.upstream()
+        client.wire.pause_reading()
+        upstream.send(LONG_ANSWER)
+        await scene.quiet()
+        client.send(rest)
+        client.wire.write_eof()
+        await take_slowly(client, scene, every=2.0, times=40)
+
+        assert client.got.count(b"~") == LONG_BODY
+        assert not client.reset
+        assert scene.server.open == 0
+
+
+@travelling
+async def test_a_body_that_still_comes_does_not_excuse_who_takes_nothing() -> None:
+    """Else a byte now and then would hold a place, and a connection to the upstream, for ever."""
+    async with Scene(kernel=KERNEL // 2) as scene:
+        client = scene.client()
+        client.stays = True
+        client.ask(CHUNKED_POST)
+        upstream = await scene.upstream()
+        client.wire.pause_reading()
+        upstream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4000\r\n" + b"~" * 0x4000 + b"\r\n")
+        for _ in range(5):
+            await scene.after(100.0)
+            client.send(b"1\r\nx\r\n")
+
+        assert scene.book.reasons == ["client_gone"]
 
 
 @pytest.mark.parametrize("slow", [2.0, 20.0])
