@@ -195,6 +195,12 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             ((_rate("sidecar_connections_refused_total", "reason"), "{{reason}}"),),
         ),
         Panel(
+            "Connections closed",
+            "By the sidecar, between requests: none came in time, or nobody took the last answer.",
+            "ops",
+            ((_rate("sidecar_connections_closed_total", "reason"), "{{reason}}"),),
+        ),
+        Panel(
             "File descriptors",
             "The share of those it may have.",
             "percentunit",

@@ -131,6 +131,8 @@ class App:
             draining=lambda: self.draining,
             client_connections=lambda: self._server.open,
             upstream_connections=lambda: self._pool.size,
+            closed_idle=lambda: self._server.closed_idle,
+            closed_untaken=lambda: self._server.closed_untaken,
             log_lines_dropped=lambda: self._outlet.dropped + self._errlet.dropped,
             circuits=lambda: self._ways.circuit_rows(),
         )

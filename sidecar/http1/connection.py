@@ -319,7 +319,7 @@ class ClientConnection:
             if now < self.patience(now):
                 self._alarm.set(self._patience)
             else:
-                self._abort()
+                self._give_up()
         elif turn is not None:
             again = turn.look(now)
             if self.turn is turn and again > now:
@@ -332,11 +332,17 @@ class ClientConnection:
             detail = f"the request head took longer than {self.server.settings.timeouts.head:g} s"
             self._refuse(SidecarError(REQUEST_TIMEOUT, detail), now)
         elif self._transport.get_write_buffer_size():
-            self._abort()  # it does not even take its last answer
+            self._give_up()
         elif not readable(self._transport):
+            self.server.closed_idle += 1
             self._transport.close()
         else:
             self._alarm.set(now + _QUIET)  # something came in this moment: no request, if it is but a blank line
+
+    def _give_up(self) -> None:
+        """The client does not even take its last answer."""
+        self.server.closed_untaken += 1
+        self._abort()
 
     # ── back-pressure
 

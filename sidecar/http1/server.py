@@ -61,6 +61,8 @@ class Http1Server:
         self._turned_away: set[TurnedAway] = set()
         self.draining = False
         self.closing_idle = False
+        self.closed_idle = 0  # connections, so far: no request came in time
+        self.closed_untaken = 0  # … and of whose last answer nothing was taken any more
 
     def apply(self, settings: Settings, handler: Handler) -> None:
         """Serve by these from the next request on; what is in flight ends as it began."""

@@ -112,6 +112,8 @@ class Metrics:
         draining: Callable[[], float],
         client_connections: Callable[[], float],
         upstream_connections: Callable[[], float],
+        closed_idle: Callable[[], float],
+        closed_untaken: Callable[[], float],
         log_lines_dropped: Callable[[], float],
         circuits: Callable[[], Rows],
     ) -> None:
@@ -121,6 +123,9 @@ class Metrics:
         text = "Open connections, by the side they are on."
         self.gauge_from("sidecar_connections", text, client_connections, side="client")
         self.gauge_from("sidecar_connections", text, upstream_connections, side="upstream")
+        text = "Client connections closed between requests, as none came in time or the last answer was not taken."
+        self.counter_from("sidecar_connections_closed_total", text, closed_idle, reason="idle")
+        self.counter_from("sidecar_connections_closed_total", text, closed_untaken, reason="untaken")
         self.counter_from(
             "sidecar_log_lines_dropped_total", "Log lines lost because nobody took them in time.", log_lines_dropped
         )

@@ -4,8 +4,8 @@ Calm and flood take turns, and each flood is compared with the calm before it, s
 falls on both. The proxy has a processor for itself; attackers, upstream and client are processes of their own that
 share the others. The attackers get the time that is left there, as those from elsewhere take no cores from the
 service; nor should who reads the log, so only errors are logged here. Exits with 1 where a request was not answered
-200, p99 was more than three times that of the calm (the median of the turns), or memory grew by more than the attack
-may cost.
+200, p99 was more than three times that of the calm (the median of the turns), memory grew by more than the attack may
+cost, or an attack did not take place, or ended otherwise than it should.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SETTLE = 0.5  # seconds from the begin of an attack to the first request that co
 
 class Found(NamedTuple):
     """One flood: latencies in seconds by turn, other answers than 200, bytes of memory, the share of a core that the
-    proxy took meanwhile, and what it counted."""
+    proxy took meanwhile, what it counted, and what is odd about the attack itself."""
 
     calm: list[list[float]]
     flood: list[list[float]]
@@ -42,6 +42,7 @@ class Found(NamedTuple):
     grown: int
     busy: float
     counted: Counter[str]
+    odd: list[str]
 
     @property
     def ratio(self) -> float:
@@ -54,7 +55,8 @@ def measure(attack: Attack, name: str, seconds: float) -> Found:
     """Calm and flood in turn."""
     calm: list[list[float]] = []
     flood: list[list[float]] = []
-    failed, grown, busy = 0, 0, 0.0
+    failed, grown, busy, ended = 0, 0, 0.0, 0
+    odd: list[str] = []
     part = seconds / TURNS / 2
     with apart() as move, Ground(SIDECAR_LOG__ACCESS="errors") as ground:
         move(ground.proxy.pid)
@@ -77,10 +79,18 @@ def measure(attack: Attack, name: str, seconds: float) -> Found:
                 failed += ask(ground, part, flood[-1])
                 busy += (cpu(ground.proxy.pid) - began) / (monotonic() - start) / TURNS
                 grown = max(grown, ground.proxy.rss() - before)
+                still = ground.proxy.status()["connections"]
                 assert attackers.poll() is None, "the attack has ended by itself"
-                attackers.communicate(timeout=30)
+                ends = Counter[str](json.loads(attackers.communicate(timeout=30)[0]))
+            # Each is there, or has ended as it should; a few may be between two connections.
+            if still + ends[attack.ends] < 0.9 * attack.size or set(ends) - {attack.ends}:
+                odd.append(f"{still} of {attack.size} connections are there, others ended so: {dict(ends)}")
+            ended += ends[attack.ends]
             sleep(SETTLE)
-        return Found(calm, flood, failed, grown, busy, ground.counted() - counted)
+        found = ground.counted() - counted
+    if attack.reason and found[attack.reason] < ended:
+        odd.append(f"{ended} ended, not all counted")
+    return Found(calm, flood, failed, grown, busy, found, odd)
 
 
 def cpu(pid: int) -> float:
@@ -109,7 +119,9 @@ def row(name: str, attack: Attack, found: Found, fine: bool) -> str:
         f"{name:32} {attack.size:5}  {quantile(calm, 0.5):7.2f} {quantile(flood, 0.5):7.2f}"
         f"  {quantile(calm, 0.99):7.1f} {quantile(flood, 0.99):7.1f} {found.ratio:6.2f} {found.busy:6.0%}"
         f"  {found.grown / 2**20:5.1f} {found.grown / 1024 / attack.size:8.1f}  {'good' if fine else 'BAD '}"
-        f" {dict(found.counted)}" + (f" {found.failed} not 200" if found.failed else "")
+        f" {dict(found.counted)}"
+        + (f" {found.failed} not 200" if found.failed else "")
+        + "".join(f"; {odd}" for odd in found.odd)
     )
 
 
@@ -125,7 +137,7 @@ def main() -> int:
         if given.only in (None, name):
             found = measure(attack, name, given.seconds)
             small = found.grown <= SLACK + attack.size * attack.costs * 1024
-            fine = found.ratio <= MOST and not found.failed and small
+            fine = found.ratio <= MOST and not found.failed and small and not found.odd
             good = good and fine
             print(row(name, attack, found, fine), flush=True)
     return 0 if good else 1

@@ -1,11 +1,13 @@
 """Peers that take and do not give: many connections at once that do the same, and how each of them ends.
 
-`python -m tests.floods.attack NAME PORT` does it over and over until its stdin ends, as a process of its own.
+`python -m tests.floods.attack NAME PORT` does it over and over until its stdin ends, as a process of its own; then it
+says as JSON how many connections have ended how.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import select
 import socket
@@ -17,7 +19,7 @@ from typing import NamedTuple
 
 GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n"
-CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = b"POST %b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 HEAD = b"GET /head HTTP/1.1\r\nHost: a\r\n"
 TICK = 0.1  # seconds between two drips
 FLOOD_TICK = 0.02  # seconds between two pieces of a flood, if there is room
@@ -85,7 +87,7 @@ def flooding(begin: bytes, piece: bytes) -> Act:
 
 async def little_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
     """Upload something in chunks of a byte."""
-    writer.write(CHUNKED)
+    writer.write(CHUNKED % b"/chunks")
     for _ in range(20):
         writer.write(b"1\r\nx\r\n" * 500)
         await asyncio.sleep(FLOOD_TICK)
@@ -170,12 +172,18 @@ GROUPS: dict[str, dict[str, Attack]] = {
         "pipelines": Attack(pipelining, 10, "left", "/", "upstream", 256),
         "header floods": Attack(flooding(HEAD, b"X-More: abc\r\n" * 1000), 40, "431", "-", "headers_too_large", 128),
         "one long header": Attack(flooding(HEAD + b"X-One: ", b"x" * 16_000), 40, "431", "-", "headers_too_large", 128),
-        "chunks of a byte": Attack(little_chunks, 10, "200", "/", "upstream", 256),
+        "chunks of a byte": Attack(little_chunks, 10, "200", "/chunks", "upstream", 256),
         "chunk extensions": Attack(
-            flooding(CHUNKED, b"1;%b\r\nx\r\n" % (b"x" * 200) * 20), 40, "400", "/", "bad_request", 128
+            flooding(CHUNKED % b"/extensions", b"1;%b\r\nx\r\n" % (b"x" * 200) * 20),
+            *(40, "400", "/extensions", "bad_request", 128),
         ),
-        "one long size line": Attack(dripping(CHUNKED + b"1;", b"x" * 100), 40, "400", "/", "bad_request", 128),
-        "trailers": Attack(flooding(CHUNKED + b"0\r\n", b"X-More: abc\r\n" * 100), 40, "400", "/", "bad_request", 128),
+        "one long size line": Attack(
+            dripping(CHUNKED % b"/line" + b"1;", b"x" * 100), 40, "400", "/line", "bad_request", 128
+        ),
+        "trailers": Attack(
+            flooding(CHUNKED % b"/trailers" + b"0\r\n", b"X-More: abc\r\n" * 100),
+            *(40, "400", "/trailers", "bad_request", 128),
+        ),
     },
     "what upstreams do": {
         "no answer": Attack(asking(GET % b"/never"), 100, "504", "/never", "deadline_exceeded", 64),
@@ -239,9 +247,9 @@ async def once(attacks: dict[str, Attack], port: int) -> dict[str, Counter[str]]
     return ends
 
 
-async def _again(attack: Attack, port: int, door: asyncio.Semaphore) -> None:
+async def _again(attack: Attack, port: int, door: asyncio.Semaphore, ends: Counter[str]) -> None:
     while True:
-        await one(attack, port, door)
+        ends[await one(attack, port, door)] += 1
         await asyncio.sleep(TICK)
 
 
@@ -250,13 +258,15 @@ async def _main(name: str, port: int) -> None:
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     attack = ATTACKS[name]
     door = asyncio.Semaphore(AT_A_TIME)
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    ends: Counter[str] = Counter()
+    threading.Thread(target=_end_with_stdin, args=(ends,), daemon=True).start()
     print("begun", flush=True)
-    await asyncio.gather(*(_again(attack, port, door) for _ in range(attack.size)))
+    await asyncio.gather(*(_again(attack, port, door, ends) for _ in range(attack.size)))
 
 
-def _end_with_stdin() -> None:
+def _end_with_stdin(ends: Counter[str]) -> None:
     sys.stdin.read()
+    print(json.dumps(dict(ends)), flush=True)
     # At once: before Python 3.12 `wait_for` may lose that its task is cancelled, and the attack would go on for ever.
     os._exit(0)
 

@@ -18,7 +18,7 @@ SLACK = 8 * 1024 * 1024  # bytes that memory may grow by whatever happens
 # Everything that has to end does so by one of these. Circuits, retries and the guard are off: what is asked is what
 # the proxy itself does with each of many, on a machine that may be busy otherwise.
 SETTINGS = {
-    "SIDECAR_TIMEOUTS__REQUEST": "5s",
+    "SIDECAR_TIMEOUTS__REQUEST": "3s",
     "SIDECAR_TIMEOUTS__CONNECT": "10s",
     "SIDECAR_TIMEOUTS__HEAD": "3s",
     "SIDECAR_TIMEOUTS__STREAM_IDLE": "1500ms",

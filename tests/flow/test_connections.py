@@ -201,6 +201,7 @@ async def test_a_blank_line_at_the_last_moment_keeps_no_connection(drains: bool)
         await scene.after(end - scene.loop.time() + 5.0)
 
         assert scene.server.open == 0
+        assert (scene.server.closed_idle, scene.server.closed_untaken) == (1, 0)
 
 
 async def drip(scene: Scene, client: Client, seconds: int, size: int) -> None:

@@ -93,6 +93,7 @@ async def test_who_takes_nothing_is_cut() -> None:
 
         assert scene.server.open == 0
         assert client.wire.was_reset
+        assert (scene.server.closed_idle, scene.server.closed_untaken) == (0, 1)
 
 
 @pytest.mark.parametrize("rest", [b"", b"0\r\n\r\n"])
