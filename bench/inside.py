@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import socket
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from typing import Any, TextIO, TypeVar, cast
 
 import uvloop
 
-from sidecar.app import App
+from sidecar.app import App, collect_seldom
 from sidecar.settings import Loaded, load
 
 CONNECTIONS = 32
@@ -238,8 +237,7 @@ def main() -> int:
     results = sys.stdout
     # The log goes down a pipe, as a container's does, and takes no place on the disk.
     counter = subprocess.Popen(["wc", "-l"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    gc.freeze()  # this and the next as sidecar.app.run has it
-    gc.set_threshold(100_000, 20, 20)
+    collect_seldom()
     with redirect_stdout(counter.stdin), asyncio.Runner(loop_factory=MemoryLoop) as runner:
         requests = runner.run(serve(loaded, results))
     logged = int(counter.communicate()[0])

@@ -47,11 +47,17 @@ from sidecar.ways import Ways
 
 def run(loaded: Loaded, source: Source) -> int:
     """Run the proxy until a signal ends it; returns the exit code. Raises OSError where a port cannot be bound."""
-    # Requests leave nothing for the collector, so it need not look often, nor at what was here from the start. A
-    # thousand requests in flight are some 20,000 objects: to walk them over and over cost 5 µs a request.
+    collect_seldom()
+    return run_loop(_main(loaded, source, raised()))
+
+
+def collect_seldom() -> None:
+    """Requests leave nothing for the collector, so it need not look often, nor at what was here from the start.
+
+    A thousand requests in flight are some 20,000 objects: to walk them over and over cost 5 µs a request.
+    """
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-    return run_loop(_main(loaded, source, raised()))
 
 
 async def _main(loaded: Loaded, source: Source, descriptors: int) -> int:
