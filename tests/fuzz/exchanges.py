@@ -169,13 +169,13 @@ def _look_at_upstream(given: Script, asked: peer.Reading, answered: list[Answere
         demand(said.target.endswith(request.target) or request.target in (b"/", b"*"), "another target", request, said)
         fields = peer.onward(said)
         demand(request.fields[: len(fields)] == fields, "other fields", request.fields, fields)
+        excused = asked.excused and not said.complete
         if request.complete:
-            whole = said.complete or asked.excused
-            demand(whole, "looks whole to the upstream, and is not", request, said)
+            demand(said.complete or excused, "looks whole to the upstream, and is not", request, said)
             demand(not said.complete or request.body == said.body, "another body", request, said)
             demand(not said.complete or request.trailers == peer.passing_trailers(said.trailers), "trailers", request)
         else:
-            demand(said.body.startswith(request.body) or asked.excused, "another beginning of a body", request, said)
+            demand(said.body.startswith(request.body) or excused, "another beginning of a body", request, said)
 
 
 def _look_at_client(asked: peer.Reading, seen: Seen) -> None:
@@ -192,11 +192,11 @@ def _look_at_client(asked: peer.Reading, seen: Seen) -> None:
         demand(came is not None, "an answer that the upstream did not give", told)
         assert came is not None
         said = came.told
-        if came.reading.excused:
-            continue
         demand(said is not None, "an answer that h11 refuses", came.reading.error, told)
         assert said is not None
         demand(told.first == said.first, "another status", told, said)
+        if came.reading.excused:
+            continue
         if told.first == b"101":
             return
         if told.complete:

@@ -33,7 +33,8 @@ _NOT_IN_TRAILERS: Final = frozenset(
     b"max-forwards range set-cookie www-authenticate".split()
 )
 
-# Where h11 refuses what is accepted here, each with its reason; matched against h11's own words.
+# Where h11 refuses a body that is accepted here, each with its reason; matched against h11's own words, which are the
+# same for a head: there is no excuse for one.
 KNOWN: Final = {
     # RFC 9112 section 7.1.1 allows a blank before the semicolon; what has an extension is framed anew.
     "a blank before a chunk's extension": re.compile(r"illegal chunk header: bytearray\(b['\"][0-9A-Fa-f]+[ \\t]+;"),
@@ -82,8 +83,9 @@ class Reading(NamedTuple):
 
     @property
     def excused(self) -> bool:
-        """Whether there is a known reason why h11 alone refuses."""
-        return any(pattern.search(self.error) for pattern in KNOWN.values())
+        """Whether there is a known reason why h11 alone refuses: it has read the last message's head, not its body."""
+        in_body = bool(self.messages) and not self.messages[-1].complete
+        return in_body and any(pattern.search(self.error) for pattern in KNOWN.values())
 
 
 def requests(data: bytes, most: int = 100) -> Reading:
