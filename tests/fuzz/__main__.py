@@ -1,4 +1,6 @@
-"""`make fuzz`: every target, under libFuzzer where atheris installs, and under Hypothesis. Exits 1 on a finding.
+"""`make fuzz`: every target, under libFuzzer where atheris installs, and under Hypothesis.
+
+Exits 1 on a finding, and where an engine crashed or hung: then there is no result.
 
     make fuzz ARGS='--seconds 60'             so long for each target: most of it libFuzzer, the rest Hypothesis
     make fuzz ARGS='--seconds 600 chunks'     one target
@@ -32,13 +34,21 @@ class Report(NamedTuple):
 
     inputs: int
     seconds: float
-    finding: str
-    file: str
+    finding: str = ""
+    file: str = ""  # the input that was found
+    trouble: str = ""  # why there is no result: nothing is known of any input then
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all inputs had the properties, and were tried."""
+        return not self.finding and not self.trouble
 
     def line(self, target: str, engine: str) -> str:
         """As it is told."""
         rate = self.inputs / self.seconds if self.seconds else 0.0
         told = f"FINDING in {self.file}\n    {self.finding[:2000]}" if self.finding else "no finding"
+        if self.trouble:
+            told = f"NO RESULT: {self.trouble}"
         return f"{target:9} {engine:10} {self.inputs:9,} inputs {rate:8,.0f}/s {self.seconds:6.1f} s  {told}"
 
 
@@ -48,10 +58,10 @@ def guided(target: str, seconds: float, work: Path, *options: str) -> Report:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _START, check=False)
     except subprocess.TimeoutExpired:
-        return Report(0, seconds, "it hangs, and libFuzzer with it", str(work))
+        return Report(0, seconds, trouble=f"it hangs, and libFuzzer with it: {work}")
     lines = done.stdout.strip().splitlines()
     if not lines or not lines[-1].startswith("{"):
-        return Report(0, seconds, f"it crashed or hung:\n{done.stderr[-1500:]}", str(work / "found"))
+        return Report(0, seconds, trouble=f"it crashed or hung: {work / 'found'}\n{done.stderr[-1500:]}")
     report = json.loads(lines[-1])
     return Report(report["inputs"], report["seconds"], report["finding"], report["file"])
 
@@ -84,19 +94,19 @@ def main() -> int:
     if not has_atheris():
         print("atheris is not installed (it has wheels for a few Pythons only): Hypothesis runs alone.")
     print(f"seed {number}", flush=True)
-    found = 0
+    bad = 0
     for target in options.targets or TARGETS:
         work = _WORK / target
         left = options.seconds
         if has_atheris():
             report = guided(target, left * _SHARE, work, f"--seed={number}")
             print(report.line(target, "libFuzzer"), flush=True)
-            found += bool(report.finding)
+            bad += not report.is_good
             left -= left * _SHARE
         report = by_examples(target, left, work, number)
         print(report.line(target, "Hypothesis"), flush=True)
-        found += bool(report.finding)
-    return 1 if found else 0
+        bad += not report.is_good
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":
