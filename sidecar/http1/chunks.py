@@ -209,7 +209,7 @@ def _check_line_end(data: bytes) -> None:
 
 def _check_incomplete(line: bytes) -> None:
     """Raise ChunkError unless `line` may become a size line with the bytes to come."""
-    if b"\n" in line or len(line) > _LONGEST_SIZE_LINE or not _SIZE_LINE_SO_FAR.fullmatch(line):
+    if len(line) > _LONGEST_SIZE_LINE or not _SIZE_LINE_SO_FAR.fullmatch(line):
         raise ChunkError("a chunk size that is no plain hexadecimal number")
 
 

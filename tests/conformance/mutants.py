@@ -20,8 +20,7 @@ from tests.conformance.case import Case
 from tests.conformance.judge import complaints
 from tests.conformance.proxies import sidecar
 from tests.conformance.rule import Rule
-from tests.conformance.rules import RULES
-from tests.conformance.rules_heads import GRAMMAR
+from tests.conformance.rules import BY_NAME, RULES
 from tests.conformance.stage import Stage, ways
 from tests.conformance.table import BY_ID, CASES
 from tests.support.processes import ROOT
@@ -74,9 +73,10 @@ def failing(rules: Sequence[Rule], cases: Sequence[Case]) -> Iterator[str]:
 def is_missed(rule: Rule) -> bool:
     """Whether the rule's case fails without it, and because of it."""
     case = [BY_ID[rule.case]]
-    if rule.alone:
+    if not rule.beside:
         return bool(list(failing([rule], case)))
-    return not list(failing([GRAMMAR], case)) and bool(list(failing([GRAMMAR, rule], case)))
+    beside = [BY_NAME[rule.beside]]
+    return not list(failing(beside, case)) and bool(list(failing([*beside, rule], case)))
 
 
 def main() -> int:

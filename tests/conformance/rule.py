@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """In `file` (below `sidecar/`), `text` becomes `instead`, and `case` fails (if not `alone`: without both)."""
+    """In `file` (below `sidecar/`), `text` becomes `instead`, and `case` fails.
+
+    Where the rule `beside` holds that case too, it fails only without both.
+    """
 
     name: str
     file: str
     text: str
     instead: str
     case: str
-    alone: bool = True
+    beside: str = ""

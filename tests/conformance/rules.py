@@ -9,3 +9,4 @@ from tests.conformance.rules_bodies import BODIES, CHUNKS, CONNECTIONS
 from tests.conformance.rules_heads import HEADS
 
 RULES: Final[tuple[Rule, ...]] = (*HEADS, *CHUNKS, *BODIES, *CONNECTIONS)
+BY_NAME: Final = {rule.name: rule for rule in RULES}

@@ -1,7 +1,7 @@
 """The rules by which heads are read.
 
-`GRAMMAR` switches off the parser, llhttp. It enforces some of our rules too; that they hold without it is said by
-`alone=False`: the case passes without the parser, and fails without both.
+`GRAMMAR` switches off the parser, llhttp. It enforces some of our rules too, which then stand `beside` it: the case
+passes without the parser, and fails without both.
 """
 
 from __future__ import annotations
@@ -20,6 +20,22 @@ GRAMMAR: Final = Rule(
 
 HEADS: Final = (
     GRAMMAR,
+    # What llhttp takes for the beginning of HTTP/2's preface goes on behind the empty line.
+    Rule(
+        "head-ends",
+        "http1/heads.py",
+        "if not self._complete:",
+        "if False:",
+        "version/preface-as-1.0",
+        "target-asterisk",
+    ),
+    Rule(
+        "request-line",
+        "http1/heads.py",
+        'raise HeadError("the request line is not METHOD TARGET HTTP/1.1 (or 1.0)")',
+        r'line = re.match(rb"(\S+) (?:(/\S*)|(\S+)) HTTP/[0-9]\.([0-9])\r\n", head)',
+        "version/2.0",
+    ),
     Rule("version", "http1/heads.py", r") HTTP/1\.([01])\r\n", r") HTTP/[0-9]\.([0-9])\r\n", "version/2.0"),
     Rule("protocol", "http1/heads.py", r") HTTP/1\.([01])\r\n", r") [A-Z]+/1\.([01])\r\n", "version/rtsp"),
     Rule(
@@ -28,7 +44,7 @@ HEADS: Final = (
         r"(/[!\"$-~]*)",
         r"(/[!\"$-~\x80-\xff]*)",
         "byte/outside-ascii-in-target",
-        alone=False,
+        beside="grammar",
     ),
     Rule("target-fragment", "http1/heads.py", r"(/[!\"$-~]*)", r"(/[!-~]*)", "target/fragment"),
     Rule("target-fragment-other", "http1/heads.py", 'if b"#" in target:', "if False:", "target/fragment-absolute"),
@@ -83,6 +99,7 @@ HEADS: Final = (
         "host/missing",
     ),
     Rule("host-form", "http1/heads.py", "not _AUTHORITY.fullmatch(host)", "False", "host/path"),
+    Rule("host-each", "http1/heads.py", "elif host != self._last_host:", "elif not self._last_host:", "host/path"),
     Rule(
         "host-userinfo",
         "http1/heads.py",
@@ -95,10 +112,11 @@ HEADS: Final = (
     Rule(
         "expect-once",
         "http1/heads.py",
-        'b"transfer-encoding", b"expect"})',
-        'b"transfer-encoding"})',
+        "if name in _TWICE_REFUSED:",
+        "if False:",
         "expect/repeated",
     ),
+    Rule("fields-joined", "http1/heads.py", 'known[name] + b", " + value', "known[name]", "hop/request-named-repeated"),
     Rule(
         "connection-names-framing",
         "http1/heads.py",
@@ -114,6 +132,7 @@ HEADS: Final = (
         "return block",
         "hop/answer-named-list",
     ),
+    Rule("length-form", "http1/heads.py", "not _LENGTH.fullmatch(length)", "False", "cl/leading-zero"),
     Rule("length-number", "http1/heads.py", "0|[1-9][0-9]{0,17}", "[0-9]{1,18}", "cl/leading-zero"),
     Rule("length-bound", "http1/heads.py", "0|[1-9][0-9]{0,17}", "0|[1-9][0-9]*", "cl/past-63-bits"),
     Rule(
@@ -122,7 +141,7 @@ HEADS: Final = (
         '        if length is not None:\n            raise HeadError("both',
         '        if False:\n            raise HeadError("both',
         "cl-te/both",
-        alone=False,
+        beside="grammar",
     ),
     Rule(
         "coding-in-1.0",
@@ -176,6 +195,13 @@ HEADS: Final = (
         "trailer/request-announced",
     ),
     Rule("too-many-fields", "http1/heads.py", "fields > self._max_headers", "False", "limit/too-many-fields"),
+    Rule(
+        "too-many-short-fields",
+        "http1/heads.py",
+        "len(head) > 4 * self._max_headers",
+        "len(head) > 5 * self._max_headers",
+        "limit/too-many-short-fields",
+    ),
     Rule("te-of-1.0", "http1/heads.py", "if minor and (connection", "if (connection", "hop/te-trailers-in-1.0"),
     Rule("upgrade-h2c", "http1/heads.py", 'b"" if b"h2c" in tokens(wished) else wished', "wished", "upgrade/h2c"),
     Rule(
@@ -200,6 +226,13 @@ HEADS: Final = (
         "chunked, _keeps_alive(connection, minor) if connection else minor == 1",
         "chunked, _keeps_alive(connection, minor) if connection else True",
         "http-1.0/client",
+    ),
+    Rule(
+        "status-line",
+        "http1/heads.py",
+        'raise HeadError("the status line is not HTTP/1.1 (or 1.0), three digits, a phrase")',
+        r'found = re.match(rb"HTTP/[0-9]\.([0-9]) ([0-9]{3})(?: (.*))?", line)',
+        "bad-status/version-2.0",
     ),
     Rule(
         "status-version",

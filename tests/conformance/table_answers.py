@@ -138,6 +138,14 @@ CUT: Final = (
     _cut("cut-answer/chunked-in-size", _CUT, _CHUNKS, b"a", CLOSE, payload=_PART),
     _cut("cut-answer/chunked-behind-last-size", _CUT, _CHUNKS, b"0\r\n", CLOSE, payload=_PART),
     _cut("cut-answer/chunked-in-trailers", _CUT, _CHUNKS, b"0\r\nX-A: b\r\n", CLOSE, payload=_PART),
+    # A part of a chunk whose size line is not passed on goes on as a chunk of its own.
+    Case(
+        "cut-answer/chunked-behind-an-extension",
+        _CUT,
+        (get(), Until(b"~")),
+        Cut(_PART + b"ef"),
+        ((BODY, _ok(CHUNKED, body=b"5\r\nabcd~\r\n5;x\r\n"), WAIT, b"ef", CLOSE),),
+    ),
     _cut("cut-answer/chunked-to-1.0", _CUT, _CHUNKS, CLOSE, payload=_PART, version="1.0", how="reset"),
     _cut("cut-answer/close-delimited-reset", _CUT, _ok(body=_PART), RESET, payload=_PART),
     _cut(

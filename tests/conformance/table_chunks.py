@@ -14,6 +14,9 @@ _EXT: Final = "9112 7.1.1"
 _TRAILER: Final = "9112 7.1.2"
 _CUT: Final = "9112 8"
 
+# More than 16 KiB of extensions, in lines that are not too long.
+_EXTENDED: Final = (b"1;" + b"x" * 200 + b"\r\na\r\n") * 100
+
 _BROKEN: Final = {
     "size/plus": b"+5\r\nabcde\r\n0\r\n\r\n",
     "size/minus": b"-5\r\nabcde\r\n0\r\n\r\n",
@@ -49,6 +52,8 @@ _BROKEN: Final = {
     "ext/outside-ascii": b"5;a=\xff\r\nabcde\r\n0\r\n\r\n",
     "ext/endless": b"5;" + b"x" * 20_000,
     "ext/too-long": b"5;" + b"x" * 300 + b"\r\nabcde\r\n0\r\n\r\n",
+    "ext/longer-than-the-chunks": _EXTENDED + b"0\r\n\r\n",
+    "ext/behind-a-large-chunk": b"4000;a\r\n" + b"x" * 0x4000 + b"\r\n" + _EXTENDED + b"0\r\n\r\n",
     "trailer/no-colon": b"5\r\nabcde\r\n0\r\nX-A\r\n\r\n",
     "trailer/bare-lf": b"5\r\nabcde\r\n0\r\nX-A: b\nX-C: d\r\n\r\n",
     "trailer/bare-cr": b"5\r\nabcde\r\n0\r\nX-A: b\rc\r\n\r\n",
@@ -57,6 +62,7 @@ _BROKEN: Final = {
     "trailer/space-before-colon": b"5\r\nabcde\r\n0\r\nX-A : b\r\n\r\n",
     "trailer/empty-name": b"5\r\nabcde\r\n0\r\n: b\r\n\r\n",
     "trailer/too-long": b"5\r\nabcde\r\n0\r\n" + b"X-A: b\r\n" * 2_000 + b"\r\n",
+    "trailer/endless": b"5\r\nabcde\r\n0\r\n" + b"X-A: b\r\n" * 2_000,
 }
 
 

@@ -209,6 +209,10 @@ OLD: Final = (
          message("HTTP/1.1 200 OK", "Content-Length: 2", "Connection: keep-alive", body=b"ok"), end=False),
     _old("client-keep-alive-and-close", get("Connection: keep-alive, close", version="1.0"), get(), OK, OK_END),
     _old("client-gets-no-chunks", _OLD_GET, get(), _CHUNKED_OK, _TO_THE_CLOSE),
+    # Between CR and LF nothing says yet whether this was the whole of the line.
+    Case("http-1.0/client-gets-no-chunks-cut-in-a-size", _OLD, (_OLD_GET, Until(b"\r\n\r\na")),
+         Passed((get(),), (message("HTTP/1.1 200 OK", "Connection: close", body=b"abcd"),), end=True, kept=True),
+         ((BODY, message("HTTP/1.1 200 OK", CHUNKED, body=b"1\r\na\r\n3\r"), WAIT, b"\nbcd\r\n0\r\n\r\n"),)),
     _old("client-keep-alive-gets-no-chunks", get("Connection: keep-alive", version="1.0"), get(), _CHUNKED_OK,
          _TO_THE_CLOSE),
     _old("client-without-host", message("GET /x HTTP/1.0"), message("GET /x HTTP/1.1", "Host: upstream"), OK, OK_END),
@@ -228,6 +232,9 @@ OLD: Final = (
 FRAMINGS: Final = (
     answered("framing/length", _FRAMING, OK, OK, kept=True),
     answered("framing/chunked", _FRAMING, _CHUNKED_OK, message("HTTP/1.1 200 OK", CHUNKED, body=b"ok"), kept=True),
+    Case("framing/chunked-in-two-parts", _FRAMING, (get(), Until(b"5\r\na")),
+         Passed((get(),), (message("HTTP/1.1 200 OK", CHUNKED, body=b"abcde"),), kept=True),
+         ((BODY, message("HTTP/1.1 200 OK", CHUNKED, body=b"5\r\na"), WAIT, b"bcde\r\n0\r\n\r\n"),)),
     answered("framing/chunked-empty", _FRAMING, message("HTTP/1.1 200 OK", CHUNKED, body=b"0\r\n\r\n"),
              message("HTTP/1.1 200 OK", CHUNKED)),
     answered("framing/to-the-close", _FRAMING, (BODY, message("HTTP/1.1 200 OK", body=b"ok"), CLOSE),

@@ -172,6 +172,8 @@ _BAD_LINES: Final = {
     "version/rtsp": (_VERSION, b"OPTIONS * RTSP/1.0\r\nHost: x\r\n\r\n"),
     "version/ice": (_VERSION, b"SOURCE /x ICE/1.0\r\nHost: x\r\n\r\n"),
     "version/preface-of-http-2": (_VERSION, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    # What would be its second half is another message here.
+    "version/preface-as-1.0": (_VERSION, b"PRI * HTTP/1.0\r\n\r\n"),
     "version/two": (_START, b"GET /x HTTP/1.1 HTTP/1.1\r\nHost: x\r\n\r\n"),
     "start/two-spaces": (_START, b"GET  /x HTTP/1.1\r\nHost: x\r\n\r\n"),
     "start/two-spaces-before-version": (_START, b"GET /x  HTTP/1.1\r\nHost: x\r\n\r\n"),
@@ -207,6 +209,7 @@ START_LINES: Final = (
     ),
     passed("start/empty-line-in-front", _LINE, b"\r\n" + get(), get()),
     refused("limit/too-many-fields", "9110 5.4", get(*["X-A: b"] * 101), 431),
+    refused("limit/too-many-short-fields", "9110 5.4", get(*["A:"] * 101), 431),
     refused("limit/head-too-large", "9110 5.4", get("X-A: " + "b" * 70_000), 431),
     refused("limit/target-too-long", "9112 3", get(target="/" + "x" * 70_000), 431),
 )
