@@ -15,6 +15,7 @@ from sidecar.errors import DRAINING, REQUEST_TIMEOUT, SidecarError
 from sidecar.exchange import Data, Exchange, Request
 from sidecar.forwarding import Peer
 from sidecar.headers import Headers
+from sidecar.http1.farewell import LINGER, Farewell, Patience
 from sidecar.http1.heads import HeadError, RequestHead
 from sidecar.http1.inflow import Inflow
 from sidecar.http1.intake import Intake, is_long
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from sidecar.http1.server import Http1Server
 
 _PIPELINE: Final = 64 * 1024  # bytes that may wait behind the request in hand; then reading stops
-# A client that still sends when it has been answered is read from for so many seconds in all, and since its last bytes:
-# to close at once would reset the connection, and the answer could be lost on its way.
-_LINGER: Final = 5.0
-_LINGER_QUIET: Final = 1.0
 # How often a client that is not read from, as its body is not taken, is looked at: a reset does not show otherwise.
 _LOOK: Final = 1.0
 # What may stand in front of a request (RFC 9112, section 2.2), and begins none: some clients end a body so.
@@ -47,18 +44,17 @@ class ClientConnection:
     __slots__ = (
         "_alarm",
         "_buffer",
+        "_farewell",
         "_first_byte",
         "_intake",
-        "_linger_until",
-        "_patience",
+        "_lingers",
         "_peer",
         "_reading",
         "_skipping",
         "_transport",
-        "_untaken",
+        "patience",
         "server",
         "turn",
-        "write_paused",
     )
 
     _transport: asyncio.Transport
@@ -66,15 +62,14 @@ class ClientConnection:
     def __init__(self, server: Http1Server) -> None:
         self.server = server
         self.turn: Turn | None = None
-        self.write_paused = False
+        self.patience: Patience | None = None  # with a client that does not take its answer, until it has
         self._alarm = Alarm(server.loop, self._on_alarm)
         self._intake: Intake | None = None  # once there was a long body
         self._buffer = b""  # an incomplete head, or what came before its turn
         self._first_byte = 0.0  # when the incomplete head began; 0 while there is none
         self._skipping: Inflow | None = None  # the rest of a body whose request has been answered
-        self._linger_until = 0.0
-        self._patience = 0.0  # until when a client that does not take its answer is waited for
-        self._untaken = 0  # bytes of it, when that was last looked at
+        self._lingers = False  # more may come behind what was refused
+        self._farewell: Farewell | None = None  # once its last answer is written
         self._reading = True
 
     # ── its life
@@ -100,10 +95,12 @@ class ClientConnection:
         if self.turn is not None:
             if not self.turn.client_ended():
                 return False
-            self._linger_until = 0.0  # there is nothing more to read past
+            self._lingers = False
             return True
-        if self._transport.get_write_buffer_size():
-            self._alarm.set(self.patience(monotonic()))
+        if self._farewell is not None:
+            self._farewell.close(monotonic())
+        elif self._transport.get_write_buffer_size():
+            self._say_farewell(monotonic(), lingers=False)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -117,7 +114,7 @@ class ClientConnection:
 
     def close_when_quiet(self) -> None:
         """Close the connection when it has been idle for a while from now; one that is not goes on to be."""
-        busy = self.turn or self._first_byte or self._linger_until or self._skipping or self.write_paused
+        busy = self.turn or self._first_byte or self._farewell or self._skipping or self.patience
         if not busy and not self._transport.is_closing():
             self._alarm.set(monotonic() + _QUIET)
 
@@ -133,6 +130,7 @@ class ClientConnection:
     def _abort(self) -> None:
         """Close at once; what the client has not been given must not look given."""
         if self._transport.get_write_buffer_size():
+            self.server.closed_untaken += self.turn is None  # else the exchange tells
             reset(self._transport)
         else:
             self._transport.abort()
@@ -151,9 +149,9 @@ class ClientConnection:
         if turn is None:
             if self._skipping is not None:
                 self._skip(self._skipping, data)
-            elif self._linger_until:
-                self._alarm.set(min(self._linger_until, monotonic() + _LINGER_QUIET))
-            elif self.write_paused:
+            elif self._farewell is not None:
+                self._farewell.heard(monotonic())
+            elif self.patience is not None:
                 self._wait_its_turn(data)
             elif self._buffer:
                 self._read_head(self._buffer + data, len(self._buffer))
@@ -231,7 +229,7 @@ class ClientConnection:
         self._buffer = b""
         exchange = self._new_exchange(Request("_", b"-", Headers()), now)
         exchange.abandoned = error
-        self._linger_until = now + _LINGER
+        self._lingers = True
         self.turn = Turn(self, self._transport, exchange, 1, now, True)
         self.server.entry.come_ahead(self.turn)
 
@@ -255,36 +253,34 @@ class ClientConnection:
         self.turn = None
         inflow = turn.inflow
         if inflow is None or inflow.complete:
-            if self._linger_until:
-                self._linger(now)
-            elif turn.last:
-                self._close(now)
+            if turn.last:
+                self._say_farewell(now, lingers=self._lingers)
             else:
                 self._next(now)
             return
         inflow.cancel()
         if turn.last:
-            self._linger_until = now + _LINGER
-            self._linger(now)
+            self._say_farewell(now, lingers=True)
         else:
             self._skipping = inflow
-            self._alarm.set(now + _LINGER)
+            self._alarm.set(now + LINGER)
 
-    def _close(self, now: float) -> None:
-        """Close once the answer has been taken; a client that does not take it is not waited for for ever."""
+    def _say_farewell(self, now: float, *, lingers: bool) -> None:
         self._buffer = b""
-        self._transport.close()
-        self._alarm.set(now + self.server.settings.timeouts.stream_idle)
+        if lingers:
+            self.set_reading(True)
+        stream_idle = self.server.settings.timeouts.stream_idle
+        self._farewell = Farewell(self._transport, self._alarm, now, stream_idle, lingers=lingers)
 
     def _next(self, now: float) -> None:
-        if self.write_paused:
+        if self.patience is not None:
             # A client that asks and does not read what it gets is answered no further.
             self._alarm.set(now + self.server.settings.timeouts.stream_idle)
             return
         if self._buffer:
             data, self._buffer = self._buffer, b""
             self._read_head(data, 0, ahead=True)
-        if self.turn is None and not self._first_byte and not self._linger_until:
+        if self.turn is None and not self._first_byte and self._farewell is None:
             self._alarm.set(now + (_QUIET if self.server.closing_idle else self.server.settings.timeouts.keep_alive))
         if not self._reading:
             inflow = self.turn.inflow if self.turn is not None else None
@@ -299,76 +295,45 @@ class ClientConnection:
             self._buffer = bytes(rest)
             self._next(monotonic())
 
-    def _linger(self, now: float) -> None:
-        """The answer is out, but the client may still be sending: read past it for a while, then close."""
-        transport = self._transport
-        self._buffer = b""
-        if transport.is_closing():
-            self._alarm.set(now + self.server.settings.timeouts.stream_idle)
-            return
-        self.set_reading(True)
-        if transport.can_write_eof():
-            transport.write_eof()
-        self._alarm.set(min(self._linger_until, now + _LINGER_QUIET))
-
     def _on_alarm(self, now: float) -> None:
         turn = self.turn
-        if not self._reading and broken(self._transport):
+        if self._farewell is not None:
+            if not self._farewell.look(now):
+                self._abort()
+        elif self._transport.is_closing() or (not self._reading and broken(self._transport)):
             self._abort()
-        elif self._transport.is_closing():
-            if now < self.patience(now):
-                self._alarm.set(self._patience)
-            else:
-                self._give_up()
         elif turn is not None:
             again = turn.look(now)
             if self.turn is turn and again > now:
                 self._alarm.at_latest(again if self._reading else min(again, now + _LOOK))
-        elif self.write_paused and now < self.patience(now):
-            self._alarm.set(min(self._patience, now + _LOOK))
-        elif self._linger_until or self._skipping is not None:
+        elif self.patience is not None and now < self.patience.until(now):
+            self._alarm.at_latest(now + _LOOK)
+        elif self._skipping is not None or self.patience is not None:
             self._abort()
         elif self._first_byte:
             detail = f"the request head took longer than {self.server.settings.timeouts.head:g} s"
             self._refuse(SidecarError(REQUEST_TIMEOUT, detail), now)
-        elif self._transport.get_write_buffer_size():
-            self._give_up()
         elif not readable(self._transport):
             self.server.closed_idle += 1
             self._transport.close()
         else:
             self._alarm.set(now + _QUIET)  # something came in this moment: no request, if it is but a blank line
 
-    def _give_up(self) -> None:
-        """The client does not even take its last answer."""
-        self.server.closed_untaken += 1
-        self._abort()
-
     # ── back-pressure
 
     def pause_writing(self) -> None:
         """asyncio's call: the client reads too slowly."""
-        self.write_paused = True
-        self._patience = monotonic() + self.server.settings.timeouts.stream_idle
-        self._untaken = self._transport.get_write_buffer_size()
+        self.patience = Patience(self._transport, monotonic(), self.server.settings.timeouts.stream_idle)
         if self.turn is not None:
             self.turn.pause()
 
     def resume_writing(self) -> None:
         """asyncio's call."""
-        self.write_paused = False
+        self.patience = None
         if self.turn is not None:
             self.turn.resume()
-        elif not self._linger_until and self._skipping is None and not self._transport.is_closing():
+        elif self._farewell is None and self._skipping is None and not self._transport.is_closing():
             self._next(monotonic())
-
-    def patience(self, now: float) -> float:
-        """Until when a client that reads too slowly is waited for: longer each time it is found to have taken some."""
-        left = self._transport.get_write_buffer_size()
-        if left < self._untaken:
-            self._patience = now + self.server.settings.timeouts.stream_idle
-        self._untaken = left
-        return self._patience
 
     def set_reading(self, on: bool) -> None:
         """Start or stop reading from the client."""

@@ -8,26 +8,18 @@ from __future__ import annotations
 
 from asyncio import Task, Transport
 from functools import partial
-from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sidecar.errors import (
-    BAD_REQUEST,
-    CLIENT_GONE,
-    DEADLINE_EXCEEDED,
-    INTERNAL,
-    SidecarError,
-)
+from sidecar.errors import CLIENT_GONE, DEADLINE_EXCEEDED, INTERNAL, SidecarError
 from sidecar.exchange import Body, Data, Exchange, FixedBody, Response, Sink
 from sidecar.http1.answer_head import answer_head, interim_head
+from sidecar.http1.incoming import Incoming
 from sidecar.http1.inflow import Inflow
 from sidecar.http1.outflow import Outflow
-from sidecar.http1.overdue import no_answer, slow_request, stuck_answer, stuck_request
-from sidecar.http1.refusals import too_long
+from sidecar.http1.overdue import no_answer, stuck_answer
 from sidecar.http1.serving import serving
 from sidecar.http1.sockets import reset
-from sidecar.policy.pace import GRACE, Pace
 from sidecar.relay import Relay
 
 if TYPE_CHECKING:
@@ -48,9 +40,9 @@ class Turn:
         "_active",
         "_connection",
         "_framed",
+        "_incoming",
         "_minor",
         "_outflow",
-        "_pace",
         "_stream_idle",
         "_task",
         "_transport",
@@ -79,7 +71,7 @@ class Turn:
         self._outflow: Outflow | None = None
         self._framed = True  # the answer shows its end by itself
         self._active = now  # when bytes last moved, either way
-        self._pace: Pace | None = None
+        self._incoming: Incoming | None = None  # the request's body, where there is one
         self._task: Task[None] | None = None
 
     # ── the request
@@ -93,28 +85,20 @@ class Turn:
 
     def expect(self, length: int | None) -> Inflow:
         """The request has a body of `length` bytes, or (None) a chunked one."""
-        settings = self._connection.server.settings
-        most, rate = settings.http.max_body, settings.http.min_body_rate
-        self.exchange.request.body = self.inflow = inflow = Inflow(
+        exchange, server = self.exchange, self._connection.server
+        self._incoming = incoming = Incoming(
+            server.settings,
             length,
-            chunked=length is None,
-            blame=BAD_REQUEST,
-            set_reading=self._set_reading if rate else self._connection.set_reading,
-            go_on=partial(self._connection.server.entry.lane.add, self._catch_up),
+            self._active,
+            waits=self._minor == 1 and b"expect" in exchange.request.headers.known,
+            set_reading=self._connection.set_reading,
+            go_on=partial(server.entry.lane.add, self._catch_up),
             on_cancel=self._read_past,
-            limit=most,
         )
-        if most and length is not None and length > most:
-            self.exchange.abandoned = too_long(length, most)
-        waits = self._minor == 1 and b"expect" in self.exchange.request.headers.known
-        self._pace = Pace(rate, self._active, waits=waits) if rate else None
-        self.exchange.timer.at_latest(self._active + (min(GRACE, self._stream_idle) if rate else self._stream_idle))
-        return inflow
-
-    def _set_reading(self, on: bool) -> None:
-        if self._pace is not None:
-            self._pace.reading(on, monotonic())
-        self._connection.set_reading(on)
+        exchange.request.body = self.inflow = incoming.inflow
+        exchange.abandoned = incoming.refused
+        exchange.timer.at_latest(incoming.looked_at)
+        return incoming.inflow
 
     def _read_past(self) -> None:
         if self.inflow is not None:  # nobody takes the rest: read all the same, so that the answer gets through
@@ -192,7 +176,7 @@ class Turn:
         relay.start(body)
         outflow.uncork()
         if self._sends(outflow):
-            if self._connection.write_paused:
+            if self._connection.patience is not None:
                 relay.pause()
             self._moved(self._active)
 
@@ -248,8 +232,8 @@ class Turn:
         """Pass an interim answer on."""
         if self.exchange.answered is None and not self._transport.is_closing():
             self._transport.write(interim_head(response))
-            if self._pace is not None and response.status == 100:
-                self._pace.go_on(monotonic())
+            if self._incoming is not None and response.status == 100:
+                self._incoming.go_on()
 
     # ── its end
 
@@ -323,27 +307,19 @@ class Turn:
         if exchange.answered is None:
             if now >= exchange.deadline:
                 self._abandon(no_answer(exchange, now))
-            elif self.inflow is not None:
-                return min(exchange.deadline, self._look_at_body(self.inflow, now))
+            elif self.inflow is not None and self._incoming is not None:
+                error, due = self._incoming.overdue(now, self._active, exchange.attempts)
+                if error is not None:
+                    self._abandon(error)
+                return min(exchange.deadline, due)
             return exchange.deadline
-        untaken = self._connection.write_paused
-        idle_due = self._connection.patience(now) if untaken else self._active + self._stream_idle
+        patience = self._connection.patience
+        idle_due = patience.until(now) if patience is not None else self._active + self._stream_idle
         if now >= exchange.client_deadline:
             self._give_up(SidecarError(DEADLINE_EXCEEDED, "the client's deadline passed", sent=True))
         elif now >= idle_due:
-            self._give_up(stuck_answer(untaken, self._stream_idle))
+            self._give_up(stuck_answer(patience is not None, self._stream_idle))
         return min(idle_due, exchange.client_deadline)
-
-    def _look_at_body(self, inflow: Inflow, now: float) -> float:
-        """The same while the request is still coming in."""
-        idle_due = self._active + self._stream_idle
-        pace_due = self._pace.due(inflow.received, now) if self._pace is not None else inf
-        if now >= idle_due:
-            untaken = not inflow.reading and self.exchange.attempts > 0
-            self._abandon(stuck_request(untaken, self._stream_idle))
-        elif now >= pace_due:
-            self._abandon(slow_request(inflow.received))
-        return min(idle_due, pace_due)
 
     def _give_up(self, error: SidecarError) -> None:
         """Cut an answer that has begun."""

@@ -96,10 +96,11 @@ async def test_who_takes_nothing_is_cut() -> None:
         assert (scene.server.closed_idle, scene.server.closed_untaken) == (0, 1)
 
 
+@pytest.mark.parametrize("half_closes", [False, True])
 @pytest.mark.parametrize("rest", [b"", b"0\r\n\r\n"])
 @travelling
-async def test_who_half_closes_while_taking_its_answer_has_all_of_it(rest: bytes) -> None:
-    """An early answer says that the connection ends with it, and to send no more is the right thing to do then."""
+async def test_who_takes_an_early_answer_slowly_has_all_of_it(rest: bytes, half_closes: bool) -> None:
+    """It says that the connection ends with it, and to send no more is the right thing to do then."""
     async with Scene(kernel=KERNEL // 2) as scene:
         client = scene.client()
         client.stays = True
@@ -110,7 +111,8 @@ async def test_who_half_closes_while_taking_its_answer_has_all_of_it(rest: bytes
         upstream.send(LONG_ANSWER)
         await scene.quiet()
         client.send(rest)
-        client.wire.write_eof()
+        if half_closes:
+            client.wire.write_eof()
         await take_slowly(client, scene, every=2.0, times=40)
 
         assert client.got.count(b"~") == LONG_BODY
