@@ -285,8 +285,8 @@ CONNECTIONS: Final = (
     Rule(
         "nothing-behind-the-last",
         "http1/connection.py",
-        "            elif turn.last:\n                self._close(now)\n",
-        "",
+        "            if turn.last:\n",
+        "            if self._lingers:\n",
         "pipeline/behind-close",
     ),
     Rule(

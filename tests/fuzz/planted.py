@@ -95,7 +95,7 @@ BUGS: Final = [
                 'self._buffer = b""\n        exchange = self._new_exchange(Request(',
                 "exchange = self._new_exchange(Request(",
             ),
-            Change("http1/connection.py", "self._linger_until = now + _LINGER\n        self.turn = ", "self.turn = "),
+            Change("http1/connection.py", "self._lingers = True\n        self.turn = ", "self.turn = "),
             Change("http1/connection.py", "exchange, 1, now, True)", "exchange, 1, now, False)"),
         ],
     ),
