@@ -44,6 +44,7 @@ class ClientConnection:
     __slots__ = (
         "_alarm",
         "_buffer",
+        "_cut",
         "_farewell",
         "_first_byte",
         "_intake",
@@ -68,6 +69,7 @@ class ClientConnection:
         self._buffer = b""  # an incomplete head, or what came before its turn
         self._first_byte = 0.0  # when the incomplete head began; 0 while there is none
         self._skipping: Inflow | None = None  # the rest of a body whose request has been answered
+        self._cut = False  # its last answer
         self._lingers = False  # more may come behind what was refused
         self._farewell: Farewell | None = None  # once its last answer is written
         self._reading = True
@@ -97,10 +99,8 @@ class ClientConnection:
                 return False
             self._lingers = False
             return True
-        if self._farewell is not None:
-            self._farewell.close(monotonic())
-        elif self._transport.get_write_buffer_size():
-            self._say_farewell(monotonic(), lingers=False)
+        if self._transport.get_write_buffer_size():
+            self._say_farewell(monotonic(), self.server.settings.timeouts.stream_idle, lingers=False)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -130,7 +130,6 @@ class ClientConnection:
     def _abort(self) -> None:
         """Close at once; what the client has not been given must not look given."""
         if self._transport.get_write_buffer_size():
-            self.server.closed_untaken += self.turn is None  # else the exchange tells
             reset(self._transport)
         else:
             self._transport.abort()
@@ -146,19 +145,16 @@ class ClientConnection:
                 self._buffer = bytes(rest)
             return
         data = bytes(data)
-        if turn is None:
-            if self._skipping is not None:
-                self._skip(self._skipping, data)
-            elif self._farewell is not None:
-                self._farewell.heard(monotonic())
-            elif self.patience is not None:
-                self._wait_its_turn(data)
-            elif self._buffer:
-                self._read_head(self._buffer + data, len(self._buffer))
-            else:
-                self._read_head(data, 0)
-        else:
+        if turn is not None:
             self._wait_its_turn(data)
+        elif self._skipping is not None:
+            self._skip(self._skipping, data)
+        elif self._farewell is not None:
+            self._farewell.heard(monotonic())
+        elif self.patience is not None:
+            self._wait_its_turn(data)
+        else:
+            self._read_head(self._buffer + data, len(self._buffer))
 
     def _wait_its_turn(self, data: bytes) -> None:
         self._buffer += data
@@ -248,28 +244,27 @@ class ClientConnection:
 
     # ── between turns
 
-    def finished(self, turn: Turn, now: float) -> None:
+    def finished(self, turn: Turn, now: float, *, cut: bool) -> None:
         """The turn is over: its answer is written, or cut."""
-        self.turn = None
+        self.turn, self._cut = None, cut
         inflow = turn.inflow
         if inflow is None or inflow.complete:
             if turn.last:
-                self._say_farewell(now, lingers=self._lingers)
+                self._say_farewell(now, turn.stream_idle, lingers=self._lingers)
             else:
                 self._next(now)
             return
         inflow.cancel()
         if turn.last:
-            self._say_farewell(now, lingers=True)
+            self._say_farewell(now, turn.stream_idle, lingers=True)
         else:
             self._skipping = inflow
             self._alarm.set(now + LINGER)
 
-    def _say_farewell(self, now: float, *, lingers: bool) -> None:
+    def _say_farewell(self, now: float, stream_idle: float, *, lingers: bool) -> None:
         self._buffer = b""
         if lingers:
             self.set_reading(True)
-        stream_idle = self.server.settings.timeouts.stream_idle
         self._farewell = Farewell(self._transport, self._alarm, now, stream_idle, lingers=lingers)
 
     def _next(self, now: float) -> None:
@@ -299,7 +294,7 @@ class ClientConnection:
         turn = self.turn
         if self._farewell is not None:
             if not self._farewell.look(now):
-                self._abort()
+                self._give_up()
         elif self._transport.is_closing() or (not self._reading and broken(self._transport)):
             self._abort()
         elif turn is not None:
@@ -309,7 +304,7 @@ class ClientConnection:
         elif self.patience is not None and now < self.patience.until(now):
             self._alarm.at_latest(now + _LOOK)
         elif self._skipping is not None or self.patience is not None:
-            self._abort()
+            self._give_up()
         elif self._first_byte:
             detail = f"the request head took longer than {self.server.settings.timeouts.head:g} s"
             self._refuse(SidecarError(REQUEST_TIMEOUT, detail), now)
@@ -319,13 +314,20 @@ class ClientConnection:
         else:
             self._alarm.set(now + _QUIET)  # something came in this moment: no request, if it is but a blank line
 
+    def _give_up(self) -> None:
+        if self._transport.get_write_buffer_size() and not self._cut:
+            self.server.closed_untaken += 1  # of an answer that was cut, its exchange tells
+        self._abort()
+
     # ── back-pressure
 
     def pause_writing(self) -> None:
         """asyncio's call: the client reads too slowly."""
-        self.patience = Patience(self._transport, monotonic(), self.server.settings.timeouts.stream_idle)
-        if self.turn is not None:
-            self.turn.pause()
+        turn = self.turn
+        seconds = turn.stream_idle if turn is not None else self.server.settings.timeouts.stream_idle
+        self.patience = Patience(self._transport, monotonic(), seconds)
+        if turn is not None:
+            turn.pause()
 
     def resume_writing(self) -> None:
         """asyncio's call."""

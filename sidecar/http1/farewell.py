@@ -9,6 +9,7 @@ import asyncio
 from typing import Final
 
 from sidecar.alarm import Alarm
+from sidecar.http1.sockets import untaken
 
 # So long a client that still sends is read from: in all, and since its last bytes, in seconds.
 LINGER: Final = 5.0
@@ -24,12 +25,12 @@ class Patience:
         self._transport = transport
         self._seconds = seconds
         self._until = now + seconds
-        self._untaken = transport.get_write_buffer_size()  # bytes
+        self._untaken = untaken(transport)
 
     def until(self, now: float) -> float:
         """Until when, by what is seen now."""
-        left = self._transport.get_write_buffer_size()
-        if left < self._untaken:
+        left = untaken(self._transport)
+        if left != self._untaken:  # more than before is no proof that it took none: the last pieces may have come since
             self._until = now + self._seconds
         self._untaken = left
         return self._until

@@ -43,12 +43,12 @@ class Turn:
         "_incoming",
         "_minor",
         "_outflow",
-        "_stream_idle",
         "_task",
         "_transport",
         "exchange",
         "inflow",
         "last",
+        "stream_idle",
     )
 
     def __init__(
@@ -67,7 +67,7 @@ class Turn:
         self._transport = transport
         self._minor = minor
         # Kept: what is in flight ends under the settings that it began with.
-        self._stream_idle = connection.server.settings.timeouts.stream_idle
+        self.stream_idle = connection.server.settings.timeouts.stream_idle
         self._outflow: Outflow | None = None
         self._framed = True  # the answer shows its end by itself
         self._active = now  # when bytes last moved, either way
@@ -237,13 +237,13 @@ class Turn:
 
     # ── its end
 
-    def _finish(self, now: float) -> None:
+    def _finish(self, now: float, *, cut: bool = False) -> None:
         self._outflow = None
         self.exchange.inform = None  # else the two would keep each other, for the collector to find
         if self.inflow is not None:
             self.exchange.bytes_in = self.inflow.received
         self.exchange.settle(now)
-        self._connection.finished(self, now)
+        self._connection.finished(self, now, cut=cut)
 
     def _cut(self) -> None:
         """The answer cannot be completed: see to it that it does not look complete."""
@@ -252,7 +252,7 @@ class Turn:
             self._transport.close()
         else:
             reset(self._transport)
-        self._finish(monotonic())
+        self._finish(monotonic(), cut=True)
 
     def client_gone(self) -> None:
         """Nobody will take the answer: stop what is done for it, upstream too. The connection is gone already."""
@@ -299,7 +299,7 @@ class Turn:
 
     def _moved(self, now: float) -> None:
         self._active = now
-        self.exchange.timer.at_latest(now + self._stream_idle)
+        self.exchange.timer.at_latest(now + self.stream_idle)
 
     def look(self, now: float) -> float:
         """Enforce the limits that have passed; returns when to look again."""
@@ -313,12 +313,15 @@ class Turn:
                     self._abandon(error)
                 return min(exchange.deadline, due)
             return exchange.deadline
-        patience = self._connection.patience
-        idle_due = patience.until(now) if patience is not None else self._active + self._stream_idle
+        idle_due, patience = self._active + self.stream_idle, self._connection.patience
+        if patience is not None:
+            taken_due = patience.until(now)
+            # Of a tunnel it is enough that one half moves.
+            idle_due = max(idle_due, taken_due) if exchange.status == 101 else taken_due
         if now >= exchange.client_deadline:
             self._give_up(SidecarError(DEADLINE_EXCEEDED, "the client's deadline passed", sent=True))
         elif now >= idle_due:
-            self._give_up(stuck_answer(patience is not None, self._stream_idle))
+            self._give_up(stuck_answer(patience is not None, self.stream_idle))
         return min(idle_due, exchange.client_deadline)
 
     def _give_up(self, error: SidecarError) -> None:

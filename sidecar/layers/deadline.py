@@ -64,10 +64,10 @@ class Deadlines:
 
     def cut(self, exchange: Exchange, began: float) -> None:
         """An attempt that began then was ended from outside before it was answered."""
-        usual = self._usual.get(exchange.label)
-        if usual is not None and not self._spared(exchange):
+        usual, whole = self._usual.get(exchange.label), exchange.whole
+        if usual is not None and whole is not None and not self._spared(exchange):
             now = monotonic()
-            usual.cut(now - began, now)
+            usual.cut(now - max(began, whole), now)
 
     def _spared(self, exchange: Exchange) -> bool:
         """Whether it is under way only as shadow mode refuses nothing: enforcing would learn nothing from it."""

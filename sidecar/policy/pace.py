@@ -30,6 +30,8 @@ class Pace:
         if self._waits:
             self._waits = False
             self._since = now
+            if self._paused is not None:
+                self._paused = now
 
     def reading(self, on: bool, now: float) -> None:
         """It is read from now on, or not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.settings import Pool, Timeouts
+from sidecar.settings import Deadline, Http, Pool, Timeouts
 from tests.flow.scene import GET, OK, Client, Far, Scene, post
 from tests.flow.virtual import travelling
 
@@ -570,3 +570,28 @@ async def test_a_drain_ends_connections_with_their_next_answer() -> None:
 
         assert other.lost
         assert second.lost
+
+
+@travelling
+async def test_uploads_that_are_refused_do_not_teach_how_long_an_answer_takes() -> None:
+    """Their time was that of whoever sent them; requests with a deadline are not refused by it."""
+    async with Scene(http=Http(max_body=5), policies={"deadline": Deadline(mode="enforce")}) as scene:
+        client, upload = scene.client(), post(b"hello").replace(b"/ ", b"/up ")
+
+        async def answered(request: bytes) -> None:
+            client.ask(request)
+            await scene.after(0.1)
+            scene.far_upstreams[-1].send(OK)
+            await scene.quiet()
+            assert client.answers[-1].status == 200
+
+        for _ in range(30):
+            await answered(upload)
+        for _ in range(20):
+            for _ in range(10):
+                refused = scene.client()
+                refused.ask(b"POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+                await scene.after(1.5)
+                refused.send(b"6\r\nhello!\r\n")
+                assert (await refused.answer()).status == 413
+            await answered(upload.replace(b"\r\n\r\n", b"\r\nx-request-timeout-ms: 1000\r\n\r\n"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.settings import Timeouts
 from tests.flow.scene import GET, OK, Client, Far, Scene
@@ -118,6 +119,69 @@ async def test_who_takes_an_early_answer_slowly_has_all_of_it(rest: bytes, half_
         assert client.got.count(b"~") == LONG_BODY
         assert not client.reset
         assert scene.server.open == 0
+
+
+async def untaken_by(client: Client, scene: Scene, seconds: float) -> None:
+    """Let so much time pass, in which the client sends a little each second, and takes nothing."""
+    for _ in range(int(seconds)):
+        await scene.after(1.0)
+        if not client.ended:
+            client.send(b"hello")
+
+
+@travelling
+async def test_what_comes_behind_does_not_hide_what_was_taken() -> None:
+    """A little is taken of one piece while the next is put behind it: the client has not stopped."""
+    async with Scene(kernel=KERNEL // 2, timeouts=Timeouts(startup=0.0, stream_idle=5.0)) as scene:
+        client = scene.client()
+        scene.kernel = 256 * 1024
+        client.ask(GET)
+        upstream = await scene.upstream()
+        client.wire.pause_reading()
+        # Two pieces: what is before an extension goes on by itself.
+        pieces = b"1f40\r\n" + b"~" * 8000 + b"\r\n186a0;x\r\n" + b"~" * LONG_BODY + b"\r\n0\r\n\r\n"
+        upstream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces)
+        await take_slowly(client, scene, every=2.0, times=60)
+
+        assert client.got.count(b"~") == 8000 + LONG_BODY
+
+
+@travelling
+async def test_a_tunnel_lives_while_one_half_of_it_moves() -> None:
+    """The other one may wait to be taken for as long as that."""
+    async with Scene(kernel=KERNEL // 2, timeouts=Timeouts(startup=0.0, stream_idle=5.0)) as scene:
+        client = scene.client()
+        scene.kernel = 256 * 1024
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        upstream = await scene.upstream()
+        upstream.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+        await scene.quiet()
+        client.wire.pause_reading()
+        upstream.send(b"~" * 50_000)
+        await untaken_by(client, scene, 30)
+        assert scene.book.reasons == []
+        await scene.after(6.0)
+
+        assert scene.book.reasons == ["client_gone"]
+
+
+@travelling
+async def test_what_is_in_flight_has_the_time_it_began_with() -> None:
+    """Other settings hold from the next request on. A cut answer is told by its exchange, and not counted twice."""
+    async with Scene(kernel=KERNEL // 2, timeouts=Timeouts(startup=0.0, stream_idle=300.0)) as scene:
+        client = scene.client()
+        scene.kernel = 256 * 1024
+        client.ask(GET)
+        upstream = await scene.upstream()
+        client.wire.pause_reading()
+        scene.server.apply(replace(scene.settings, timeouts=Timeouts(stream_idle=2.0)), scene.server.handler)
+        upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"~" * 8000)
+        await scene.after(290.0)
+        assert scene.book.reasons == []
+        await scene.after(310.0)
+
+        assert scene.book.reasons == ["client_gone"]
+        assert (scene.server.open, scene.server.closed_untaken) == (0, 0)
 
 
 @travelling

@@ -32,6 +32,15 @@ def test_what_is_not_read_is_not_late() -> None:
     assert pace.due(0, 1070.0) == 1060.0 + GRACE
 
 
+def test_a_pause_counts_once() -> None:
+    """Also where it is told to go on meanwhile."""
+    pace = Pace(100, 1000.0, waits=True)
+    pace.reading(False, 1001.0)
+    pace.go_on(1050.0)
+    pace.reading(True, 1060.0)
+    assert pace.due(0, 1060.0) == 1060.0 + GRACE
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_who_waits_to_be_told_owes_nothing_yet(told: bool) -> None:
     """Its time begins when it is told to go on, or does so unasked."""
