@@ -3,7 +3,7 @@
 Stands on either side of the proxy: client ↔ hop ↔ proxy, or proxy ↔ hop ↔ upstream. `up` is the way of requests, `down`
 that of answers. A fault waits until the next bytes go up, on whichever connection, so it meets the next request on a
 kept connection as well as on a new one; connections that say nothing (probes) meet none. Without a fault every byte,
-end and reset is passed on as it came.
+end and reset is passed on as it came. A fault that was armed has to take place: else a test says nothing of it.
 """
 
 from __future__ import annotations
@@ -54,8 +54,10 @@ class Hop:
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._fault: Fault | None = None
+        self._armed: Fault | None = None  # last; whether anybody has met it or not
         self._links: set[_Link] = set()
         self.happened = threading.Event()  # the fault that was armed last
+        self.sliced = 0  # bytes that were passed on singly since then
         self.faults: list[BaseException] = []  # in the relay itself
         self._sock = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
@@ -74,10 +76,17 @@ class Hop:
         return f"http://127.0.0.1:{self.address[1]}"
 
     def arm(self, fault: Fault) -> None:
-        """Let this happen once, on the connection on which the next bytes go up."""
+        """Let this happen once, on the connection on which the next bytes go up; what was armed before has happened."""
+        self.met()
         self.happened.clear()
+        self.sliced = 0
         self._call(self.flows.clear)
-        self._fault = fault
+        self._armed = self._fault = fault
+
+    def met(self) -> None:
+        """Fails unless what was armed last takes place: nothing that is told of a fault holds without it."""
+        armed, self._armed = self._armed, None
+        assert armed is None or self.happened.wait(PATIENCE), f"{armed} has not taken place"
 
     def release(self) -> None:
         """Let a stream that stands still flow on."""
@@ -133,6 +142,8 @@ class Hop:
         self._thread.join(PATIENCE)
         self._loop.close()
         assert not self.faults, self.faults
+        if kind is None:  # else the test's own failure is the one to be told
+            self.met()
 
 
 class _Link:
@@ -201,6 +212,7 @@ class _Link:
         self._to_slice -= len(slices)
         for byte in slices:
             writer.write(bytes([byte]))
+            self._hop.sliced += 1
             await asyncio.sleep(0)
         writer.write(data[len(slices) :])
         await writer.drain()
@@ -218,7 +230,7 @@ class _Link:
             self._dropped.add(fault.way)
             writer.write_eof()
         elif fault.act is Act.INJECT:
-            await self._pass(fault.way, fault.data, writer)
+            writer.write(fault.data)  # not waited for: whoever reads it may be gone before he has all of it
         elif fault.act is Act.SLICE:
             self._to_slice = SLICED
         elif fault.act is Act.DELAY:

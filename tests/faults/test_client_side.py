@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import NamedTuple
 
 import pytest
@@ -23,6 +24,7 @@ from tests.wire.test_upgrades import WebSocket
 
 SIZE = 300_000
 HALF = 100_000
+LATE = 0.3  # seconds
 
 ENDS = [Act.END, Act.RESET, Act.HALF_CLOSE]
 
@@ -63,8 +65,9 @@ def _place(go: GoService) -> Iterator[Place]:
 
 @pytest.fixture
 def place(_place: Place) -> Iterator[Place]:
-    """It works again when the test is over."""
+    """What was armed has happened when the test is over, and it works again."""
     yield _place
+    _place.hop.met()
     _place.works()
 
 
@@ -134,15 +137,17 @@ def test_garbage_between_chunks(place: Place) -> None:
 def test_slow_and_in_pieces(place: Place, chunked: bool, act: Act) -> None:
     """A request that comes late, or in single bytes from its first one on, is the same request."""
     account = Account(place.proxy)
-    place.hop.arm(Fault(act, "up", seconds=0.3))
+    place.hop.arm(Fault(act, "up", seconds=LATE))
     body = pattern(3000)
     with place.client() as client:
+        began = monotonic()
         if chunked:
             client.ask("/upload", "POST", ["Transfer-Encoding: chunked"])
             client.send(chunk(body[:999]) + chunk(body[999:]) + b"0\r\n\r\n")
         else:
             client.ask("/upload", "POST", body=body)
         assert json.loads(client.read("POST").body)["sha256"] == pattern_hash(3000)
+        assert monotonic() - began >= LATE if act is Act.DELAY else place.hop.sliced > 3000
     account.comes_to({"upstream": 1}, {"2xx": 1})
 
 
@@ -212,3 +217,4 @@ def test_a_tunnel_in_single_bytes(place: Place) -> None:
         socket = WebSocket(client)
         socket.send(2, pattern(2000))
         assert socket.receive() == (2, pattern(2000))
+        assert place.hop.sliced > 4000

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from time import monotonic
 from typing import NamedTuple
 
 import pytest
@@ -24,6 +25,7 @@ from tests.wire.test_upgrades import WebSocket
 
 SIZE = 300_000
 HALF = 100_000  # somewhere in the middle of such a body
+LATE = 0.3  # seconds
 
 ENDS = [Act.END, Act.RESET]
 
@@ -51,8 +53,9 @@ def _place(go: GoService) -> Iterator[Place]:
 
 @pytest.fixture
 def place(_place: Place) -> Iterator[Place]:
-    """Without policies: what each failure does by itself. It works again when the test is over."""
+    """Without policies: what each failure does by itself. At its end it has happened, and all works again."""
     yield _place
+    _place.hop.met()
     _place.works()
 
 
@@ -190,9 +193,11 @@ def test_bytes_behind_an_answer(start: Start, upstream: Upstream) -> None:
 def test_slow_and_in_pieces(place: Place, target: str, act: Act) -> None:
     """An answer that comes late, or in single bytes from its first one on, is the same answer."""
     account = Account(place.proxy)
-    place.hop.arm(Fault(act, seconds=0.3))
+    place.hop.arm(Fault(act, seconds=LATE))
     with place.proxy.client() as client:
+        began = monotonic()
         assert client.get(target).body == pattern(3000)
+        assert monotonic() - began >= LATE if act is Act.DELAY else place.hop.sliced > 3000
     account.comes_to({"upstream": 1}, {"2xx": 1})
 
 
@@ -226,6 +231,7 @@ def test_an_upload_in_single_bytes(place: Place, chunked: bool) -> None:
     place.hop.arm(Fault(Act.SLICE, "up"))
     with place.proxy.client() as client:
         assert upload(client, 3000, chunked) == pattern_hash(3000)
+        assert place.hop.sliced > 3000
 
 
 # ── standing still
@@ -298,6 +304,7 @@ def test_a_tunnel_in_single_bytes(place: Place) -> None:
         socket = WebSocket(client)
         socket.send(2, pattern(2000))
         assert socket.receive() == (2, pattern(2000))
+        assert place.hop.sliced > 4000
 
 
 # ── with the policies on
