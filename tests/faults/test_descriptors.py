@@ -7,7 +7,6 @@ import resource
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -22,12 +21,6 @@ from tests.wire.conftest import Start
 def descriptors(proxy: Proxy) -> int:
     """How many it has."""
     return len(os.listdir(f"/proc/{proxy.pid}/fd"))
-
-
-def cpu(proxy: Proxy) -> float:
-    """Seconds of processor time that it has used."""
-    fields = Path(f"/proc/{proxy.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -69,7 +62,7 @@ def test_without_descriptors(proxy: Proxy, upstream: Upstream) -> None:
         eventually(lambda: proxy.pool()["connections"] == 0)
         account = Account(proxy)
         with exhausted(proxy), ExitStack() as more:
-            used = cpu(proxy)
+            used = proxy.cpu()
             # One descriptor may be free, for who comes first: this takes it.
             for _ in range(3):
                 more.enter_context(connect(proxy.address))
@@ -77,7 +70,7 @@ def test_without_descriptors(proxy: Proxy, upstream: Upstream) -> None:
             assert set(told) <= {(200, None), (503, "overloaded")}
             assert (503, "overloaded") in told, "there was a descriptor left"
             assert client.quiet(1)
-            assert cpu(proxy) - used < 0.5
+            assert proxy.cpu() - used < 0.5
         eventually(lambda: answers_anew(proxy), "a new connection to be served")
         assert ask(client, 5) == [(200, None)] * 5
     assert proxy.page("/readyz")[0] == 200

@@ -142,6 +142,11 @@ class Proxy:
         """Its resident memory now, in bytes."""
         return rss(self.pid)
 
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     # ── what it says
 
     def wait_event(self, event: str, count: int = 1) -> Line:
