@@ -82,6 +82,101 @@ def test_a_file_that_is_not_yaml_is_named_with_its_line(tmp_path: Path) -> None:
     assert problem.endswith("[line 3]")
 
 
+TAG = "has a tag, which begins with an exclamation mark; remove it, or put the value in quotes"
+RUN = "!!python/object/apply:os.system"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("log: {level: %s [touch ran]}", "log.level: …"),
+        ("listen: %s [touch ran]", "listen: …"),
+        ("forwarding: {trusted_proxies: %s [touch ran]}", "forwarding.trusted_proxies: …"),
+        ("forwarding: {trusted_proxies: [%s [touch ran]]}", "forwarding.trusted_proxies: …"),
+        ("admin:\n  token: %s\n   - touch ran", "admin.token: …"),
+        ("log: %s {command: touch ran}", "log: {…}"),
+        ("log: {%s [touch ran]: x}", "log.[…]"),
+        ("routes: %s [touch ran]", "routes: […]"),
+        ("routes: [%s {command: touch ran}]", "routes[0]: {…}"),
+        ("%s [touch ran]", "sidecar.yaml: […]"),
+    ],
+)
+def test_yaml_that_asks_for_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    """Wherever it asks; nothing of it is run."""
+    monkeypatch.chdir(tmp_path)
+    told_of = [problem.rpartition(" [line ")[0] for problem in problems(tmp_path, text % RUN)]
+
+    assert f"{told}: {TAG}" in told_of
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "log: {level: !!python/name:os.system info}",
+        "log: {!!python/name:os.system level: info}",
+        "log: {level: !!binary aW5mbw==}",
+        "log: {level: !level info}",
+        "admin:\n  token: !hush",
+        "%TAG ! tag:example.com,2000:\n---\nlog: {level: !level info}",
+    ],
+)
+def test_no_tag_is_passed_over(tmp_path: Path, text: str) -> None:
+    """It would have the text mean something else than it says; a password that begins so is not shown."""
+    (problem,) = problems(tmp_path, text)
+    assert TAG in problem
+    assert "hush" not in problem
+
+
+def test_a_tag_that_says_what_is_so_anyway_is_none(tmp_path: Path) -> None:
+    """Templates write `!!str` before what could be taken for a number."""
+    assert loaded(tmp_path, "admin: !!map {token: !!str 0123}\n").admin.token == "0123"
+
+
+def laughs(*items: str) -> str:
+    """Twelve anchors, each of which names the one before it ten times: at the end, a million million."""
+    lines = [f"a0: &a0 {items[0]}"]
+    lines += [f"a{n}: &a{n} {items[1]}".replace("*", f"*a{n - 1}") for n in range(1, 13)]
+    return "\n".join(lines) + "\n"
+
+
+LISTS = laughs("[x]", "[*, *, *, *, *, *, *, *, *, *]")
+KEYS = laughs("{x: y}", "{a: *, b: *, c: *, d: *, e: *, f: *, g: *, h: *, i: *, j: *}")
+MERGED = laughs("{x: y}", "{<<: [*, *, *, *, *, *, *, *, *, *]}")
+
+
+@pytest.mark.parametrize("bomb", [LISTS, KEYS, MERGED], ids=["lists", "keys", "merged"])
+@pytest.mark.parametrize("use", ["log: *a12", "log: {level: *a12}", "routes: *a12", "routes: [*a12, {retry: *a12}]"])
+def test_aliases_are_not_followed_further_than_settings_go(tmp_path: Path, bomb: str, use: str) -> None:
+    """What would fill any memory is a few mistakes like others."""
+    assert 13 <= len(problems(tmp_path, bomb + use)) <= 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a: &a {{{', '.join(f'k{n}: 1' for n in range(300))}}}\nroutes: [{', '.join(['*a'] * 300)}]",
+        f"a: &a [{', '.join(['x'] * 300)}]\nroutes: [{', '.join(['{path: *a}'] * 300)}]",
+        f"a: &a {'x' * 10_000}\nroutes: [{', '.join(['{path: *a}'] * 300)}]",
+        f"a: &a {'x' * 1000}\nroutes: [{', '.join(['{*a : 1}'] * 1000)}]",
+        f"routes: [{', '.join(['~'] * 20_001)}]",
+    ],
+    ids=["sections", "lists", "texts", "keys", "items"],
+)
+def test_what_aliases_name_counts_each_time(tmp_path: Path, text: str) -> None:
+    """Few bytes would else come to gigabytes; such a file has one problem, not one for each value."""
+    (problem,) = problems(tmp_path, text)
+    assert problem.startswith("sidecar.yaml: holds more than 10,000 values or 1 MB of text, ")
+
+
+def test_a_thousand_routes_are_not_too_much(tmp_path: Path) -> None:
+    """More than anybody has written."""
+    routes = [f"- {{name: r{n}, path: /r{n}, retry: {{attempts: 1}}, rate: {{limit: 1/s}}}}\n" for n in range(1000)]
+    assert len(loaded(tmp_path, "routes:\n" + "".join(routes)).routes) == 1000
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: \x00"])
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path, content: bytes) -> None:
     """Bytes that are no text are one problem."""
