@@ -552,6 +552,21 @@ async def test_the_budget_bounds_the_retries_of_all() -> None:
 
 
 @travelling
+async def test_by_default_an_outage_makes_one_retry_of_five_requests() -> None:
+    """In the long run: ten for fifty, besides the three that are there to begin with."""
+    async with Retrying() as scene:
+        client = scene.client()
+        for number in range(50):
+            client.ask(GET)
+            upstream = await scene.upstream()
+            while len(scene.book.ended) <= number:
+                upstream.send(busy())
+                await scene.after(1.0)
+
+        assert scene.asked == 50 + 3 + 10
+
+
+@travelling
 async def test_an_upstream_that_names_a_time_is_left_alone_until_then() -> None:
     """Though the backoff would be shorter."""
     async with Retrying() as scene:
