@@ -1,7 +1,7 @@
 """`python -m audit [--online]`: everything that can be said about what the project pulls in; exits with 1 on a fault.
 
-What needs no network always runs. The database is asked as well; where it cannot be, `--online` fails, and without it
-that is said loudly and left at that.
+What needs no network always runs. The database is asked as well; where it cannot be, `--online` fails. Without the flag
+it is said loudly, with the age of the table that stands in for the database; only an old one is a fault.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +19,8 @@ from audit.project import Project, installed, read
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 
-def main(argv: list[str] | None = None, ask: online.Ask | None = None) -> int:
-    """Run one command line; returns the exit code."""
+def main(argv: list[str] | None = None, ask: online.Ask | None = None, today: date | None = None) -> int:
+    """Run one command line; returns the exit code. `today` is for tests."""
     parser = argparse.ArgumentParser("python -m audit", description="Looks over what the project pulls in.")
     parser.add_argument("--online", action="store_true", help="Fail where the advisory database cannot be asked.")
     parser.add_argument("--project", type=Path, default=ROOT / "pyproject.toml", help="Whose requirements.")
@@ -33,7 +34,10 @@ def main(argv: list[str] | None = None, ask: online.Ask | None = None) -> int:
     except online.NotAuditedError as error:
         asked = "DATABASE NOT ASKED"
         print(f"audit: ADVISORY DATABASE NOT ASKED: {error}", file=sys.stderr)
-        print("audit: what has become known since advisories.toml was written has not been looked for", file=sys.stderr)
+        day, today = floors.looked(), today or datetime.now(UTC).date()
+        age = f"{floors.TABLE.name} is of {day}, {(today - day).days} days old"
+        print(f"audit: {age}; what has become known since has not been looked for", file=sys.stderr)
+        found += floors.outdated(day, today)
         found += ["--online was asked for, and nobody could be asked"] if options.online else []
     for complaint in found:
         print(f"audit: {complaint}", file=sys.stderr)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Iterable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,6 +18,9 @@ from packaging.version import Version
 from audit.project import canonical
 
 TABLE: Final = Path(__file__).with_name("advisories.toml")
+
+# So long the table is taken for what is known, where nobody can be asked.
+FRESH: Final = 90  # days
 
 
 class Known(NamedTuple):
@@ -31,6 +35,26 @@ def known(file: Path = TABLE) -> list[Known]:
     """The table."""
     rows = tomllib.loads(file.read_text(encoding="utf-8"))["package"]
     return [Known(row["name"], Version(row["fixed"]), row["advisories"]) for row in rows]
+
+
+def looked(file: Path = TABLE) -> date:
+    """The last day whose advisories were looked for."""
+    day = tomllib.loads(file.read_text(encoding="utf-8"))["looked"]
+    if type(day) is not date:
+        raise ValueError(f"{file}: `looked` is {day!r}; write a day as it is in a calendar, without quotes: 2026-10-09")
+    return day
+
+
+def outdated(day: date, today: date) -> Iterator[str]:
+    """What is wrong with a table of that day, if nobody can be asked today."""
+    age = (today - day).days
+    if age > FRESH:
+        yield (
+            f"{TABLE.name}: is of {day}, {age} days old, and {FRESH} is the most without the database; "
+            "run `make audit` where that can be reached, mend what it tells, and set `looked` to the day"
+        )
+    if age < -1:  # tomorrow has begun somewhere
+        yield f"{TABLE.name}: `looked` is {day}, which is yet to come; set it to the day that was looked up to"
 
 
 def complaints(requirements: Iterable[Requirement], brought: Collection[str], table: list[Known]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from email.message import Message
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -63,7 +64,43 @@ def test_the_project_keeps_to_the_table() -> None:
     brought, table = installed(PROJECT.all), floors.known()
 
     assert [*floors.complaints(PROJECT.all, brought, table), *floors.unused(brought, table)] == []
-    assert {"aiohttp", "idna", "PyYAML", "redis"} <= {row.name for row in table}
+    assert {"aiohttp", "idna", "multidict", "PyYAML", "redis"} <= {row.name for row in table}
+
+
+DAY = date(2026, 10, 9)
+
+
+@pytest.mark.parametrize("days", [-1, 0, 90])
+def test_a_table_is_good_for_ninety_days(days: int) -> None:
+    """The ninetieth included; it may be of tomorrow, which has begun further east."""
+    assert [*floors.outdated(DAY, DAY + timedelta(days))] == []
+
+
+@pytest.mark.parametrize("days", [91, 1000])
+def test_an_old_table_is_told(days: int) -> None:
+    """How old it is, how old it may be, and what to do."""
+    (told,) = floors.outdated(DAY, DAY + timedelta(days))
+
+    assert told.startswith(f"advisories.toml: is of 2026-10-09, {days} days old, and 90 is the most")
+    assert "`make audit`" in told
+    assert "set `looked`" in told
+
+
+def test_a_table_of_days_to_come_is_told() -> None:
+    """It would be good for ever."""
+    (told,) = floors.outdated(DAY, DAY - timedelta(2))
+
+    assert "yet to come" in told
+
+
+def test_the_day_of_the_table_is_a_day(tmp_path: Path) -> None:
+    """A text, or a moment, is told."""
+    assert floors.looked() >= DAY
+    for value in ('"2026-10-09"', "2026-10-09T00:00:00", "20261009"):
+        file = tmp_path / "advisories.toml"
+        file.write_text(f"looked = {value}\n", encoding="utf-8")
+        with pytest.raises(ValueError, match="write a day"):
+            floors.looked(file)
 
 
 def test_all_that_is_brought_along_is_looked_at() -> None:

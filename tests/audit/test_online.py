@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from audit import declared, online
+from audit import declared, floors, online
 from audit.__main__ import main
 from tests.support.processes import ROOT
 
 FAULT = {"id": "PYSEC-2024-24", "fix_versions": ["3.9.2"], "aliases": ["CVE-2024-23334"], "description": "..."}
 HERE = {"aiohttp": "3.14.3", "yarl": "1.25.1"}
+LOOKED = floors.looked()
 
 
 @pytest.fixture(autouse=True)
@@ -106,19 +108,31 @@ def test_an_old_requirement_fails_the_check_without_any_database(
     doctored = tmp_path / "pyproject.toml"
     doctored.write_text(text.replace('"aiohttp>=3.14.3"', '"aiohttp>=3.8.0"'), encoding="utf-8")
 
-    assert main(["--project", str(doctored)], mirror) == 1
+    assert main(["--project", str(doctored)], mirror, LOOKED) == 1
     assert "aiohttp>=3.8.0: lets in 3.8.0, in spite of CVE-2026-69244" in capsys.readouterr().err
 
 
 def test_where_the_database_cannot_be_asked_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """`make check` goes on without it, loudly; `make audit` fails."""
-    assert main([], mirror) == 0
+    assert main([], mirror, LOOKED + timedelta(7)) == 0
     said = capsys.readouterr()
     assert "ADVISORY DATABASE NOT ASKED" in said.err
+    assert f"advisories.toml is of {LOOKED}, 7 days old" in said.err
     assert "DATABASE NOT ASKED" in said.out
 
-    assert main(["--online"], mirror) == 1
+    assert main(["--online"], mirror, LOOKED) == 1
     assert "nobody could be asked" in capsys.readouterr().err
+
+
+def test_where_the_database_cannot_be_asked_the_table_must_not_be_old(capsys: pytest.CaptureFixture[str]) -> None:
+    """`make check` passes on the ninetieth day and fails on the next; with the database, the table's age is nothing."""
+    assert main([], mirror, LOOKED + timedelta(90)) == 0
+    capsys.readouterr()
+
+    assert main([], mirror, LOOKED + timedelta(91)) == 1
+    assert f"advisories.toml: is of {LOOKED}, 91 days old, and 90 is the most" in capsys.readouterr().err
+
+    assert main([], Database({}), LOOKED + timedelta(91)) == 0
 
 
 def test_what_the_database_answered_is_what_the_check_says(capsys: pytest.CaptureFixture[str]) -> None:
