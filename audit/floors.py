@@ -19,7 +19,7 @@ from audit.project import canonical
 
 TABLE: Final = Path(__file__).with_name("advisories.toml")
 
-# So long the table is taken for what is known, where nobody can be asked.
+# So long the table may be taken for what is known, where nobody can be asked.
 FRESH: Final = 90  # days
 
 
@@ -45,12 +45,12 @@ def looked(file: Path = TABLE) -> date:
     return day
 
 
-def outdated(day: date, today: date) -> Iterator[str]:
-    """What is wrong with a table of that day, if nobody can be asked today."""
+def doubts(day: date, today: date) -> Iterator[str]:
+    """What speaks against a table of that day, if nobody can be asked today."""
     age = (today - day).days
     if age > FRESH:
         yield (
-            f"{TABLE.name}: is of {day}, {age} days old, and {FRESH} is the most without the database; "
+            f"{TABLE.name}: OLD: is of {day}, {age} days old, and {FRESH} is the most to rely on; "
             "run `make audit` where that can be reached, mend what it tells, and set `looked` to the day"
         )
     if age < -1:  # tomorrow has begun somewhere

@@ -73,22 +73,22 @@ DAY = date(2026, 10, 9)
 @pytest.mark.parametrize("days", [-1, 0, 90])
 def test_a_table_is_good_for_ninety_days(days: int) -> None:
     """The ninetieth included; it may be of tomorrow, which has begun further east."""
-    assert [*floors.outdated(DAY, DAY + timedelta(days))] == []
+    assert [*floors.doubts(DAY, DAY + timedelta(days))] == []
 
 
 @pytest.mark.parametrize("days", [91, 1000])
 def test_an_old_table_is_told(days: int) -> None:
     """How old it is, how old it may be, and what to do."""
-    (told,) = floors.outdated(DAY, DAY + timedelta(days))
+    (told,) = floors.doubts(DAY, DAY + timedelta(days))
 
-    assert told.startswith(f"advisories.toml: is of 2026-10-09, {days} days old, and 90 is the most")
+    assert told.startswith(f"advisories.toml: OLD: is of 2026-10-09, {days} days old, and 90 is the most")
     assert "`make audit`" in told
     assert "set `looked`" in told
 
 
 def test_a_table_of_days_to_come_is_told() -> None:
     """It would be good for ever."""
-    (told,) = floors.outdated(DAY, DAY - timedelta(2))
+    (told,) = floors.doubts(DAY, DAY - timedelta(2))
 
     assert "yet to come" in told
 
