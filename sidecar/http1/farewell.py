@@ -9,7 +9,6 @@ import asyncio
 from typing import Final
 
 from sidecar.alarm import Alarm
-from sidecar.http1.sockets import untaken
 
 # So long a client that still sends is read from: in all, and since its last bytes, in seconds.
 LINGER: Final = 5.0
@@ -17,7 +16,10 @@ _QUIET: Final = 1.0
 
 
 class Patience:
-    """With a client that does not take its answer: it is waited for as long again each time it has taken some of it."""
+    """With a client that does not take its answer: it is waited for as long again each time it has taken some of it.
+
+    What the kernel holds besides is not seen: of that, some megabytes, nothing shows until a third has been taken.
+    """
 
     __slots__ = ("_seconds", "_transport", "_untaken", "_until")
 
@@ -25,11 +27,11 @@ class Patience:
         self._transport = transport
         self._seconds = seconds
         self._until = now + seconds
-        self._untaken = untaken(transport)
+        self._untaken = transport.get_write_buffer_size()  # bytes
 
     def until(self, now: float) -> float:
         """Until when, by what is seen now."""
-        left = untaken(self._transport)
+        left = self._transport.get_write_buffer_size()
         if left != self._untaken:  # more than before is no proof that it took none: the last pieces may have come since
             self._until = now + self._seconds
         self._untaken = left

@@ -7,9 +7,6 @@ import os
 import select
 import socket
 import struct
-import sys
-from fcntl import ioctl
-from termios import TIOCOUTQ
 from typing import Final
 
 from sidecar.forwarding import NO_ADDRESS
@@ -56,19 +53,6 @@ def broken(transport: asyncio.BaseTransport) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), 0)  # errors and hang-ups are always told
     return bool(poll.poll(0))
-
-
-def untaken(transport: asyncio.WriteTransport) -> int:
-    """How many bytes were written that the peer has not received, where the kernel tells (Linux: tcp(7), SIOCOUTQ).
-
-    What lies in the kernel would hide for long that somebody takes a little now and then: it is some megabytes.
-    """
-    sock = transport.get_extra_info("socket")
-    try:
-        in_kernel = ioctl(sock.fileno(), TIOCOUTQ, b"\0" * 4)
-    except (OSError, AttributeError):
-        in_kernel = b""
-    return transport.get_write_buffer_size() + int.from_bytes(in_kernel, sys.byteorder)
 
 
 def unread(transport: asyncio.BaseTransport) -> bytes:
