@@ -121,6 +121,8 @@ def test_the_idle_limit_is_learned(start: Start, upstream: Upstream) -> None:
     pool = proxy.pool()
     assert pool["idle_limit_source"] == "observed closes"
     assert 1.0 <= pool["idle_limit_seconds"] < 1.3
+    proxy.wait_event("learned how long the upstream keeps idle connections")
+    proxy.stop()
     assert len(proxy.events("learned how long the upstream keeps idle connections")) == 1
 
 
