@@ -57,16 +57,12 @@ class Farewell:
         self._patience = Patience(transport, now, stream_idle)
         self._until = now + LINGER if lingers else 0.0
         if not lingers or transport.is_closing():
-            self.close(now)
+            transport.close()  # once the answer has been taken
+            alarm.set(now + stream_idle)
             return
         if transport.can_write_eof():
             transport.write_eof()
         alarm.set(now + _QUIET)
-
-    def close(self, now: float) -> None:
-        """The client sends no more: close once the answer has been taken."""
-        self._transport.close()
-        self._alarm.set(self._patience.until(now))
 
     def heard(self, now: float) -> None:
         """The client has sent something; nobody wants it."""

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
 from itertools import chain
-from pathlib import Path
 from statistics import median
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -75,9 +73,9 @@ def measure(attack: Attack, name: str, seconds: float) -> Found:
                 assert attackers.stdout is not None
                 assert attackers.stdout.readline() == b"begun\n"
                 sleep(SETTLE)
-                began, start = cpu(ground.proxy.pid), monotonic()
+                began, start = ground.proxy.cpu(), monotonic()
                 failed += ask(ground, part, flood[-1])
-                busy += (cpu(ground.proxy.pid) - began) / (monotonic() - start) / TURNS
+                busy += (ground.proxy.cpu() - began) / (monotonic() - start) / TURNS
                 grown = max(grown, ground.proxy.rss() - before)
                 still = ground.proxy.status()["connections"]
                 assert attackers.poll() is None, "the attack has ended by itself"
@@ -91,12 +89,6 @@ def measure(attack: Attack, name: str, seconds: float) -> Found:
     if attack.reason and found[attack.reason] < ended:
         odd.append(f"{ended} ended, not all counted")
     return Found(calm, flood, failed, grown, busy, found, odd)
-
-
-def cpu(pid: int) -> float:
-    """Seconds of processor time that a process has taken so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ask(ground: Ground, seconds: float, latencies: list[float]) -> int:

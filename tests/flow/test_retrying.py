@@ -15,7 +15,7 @@ from sidecar.policy.retry import RetryPolicy
 from sidecar.replay import Replay
 from sidecar.settings import Retry, Timeouts
 from tests.flow.retrying import Retrying, cut
-from tests.flow.scene import GET, OK, Far, Scene, post
+from tests.flow.scene import GET, OK, Client, Far, Scene, post
 from tests.flow.virtual import travelling
 from tests.property.test_interleaving import requests_in
 
@@ -532,6 +532,15 @@ async def test_an_upstream_that_reads_slowly_slows_the_client_down_in_each_attem
 # ── what speaks against it
 
 
+async def asked_in_vain(scene: Retrying, client: Client, ended: int) -> None:
+    """One more request, of which every attempt is told to come back later; so many have ended before."""
+    client.ask(GET)
+    upstream = await scene.upstream()
+    while len(scene.book.ended) <= ended:
+        upstream.send(busy())
+        await scene.after(1.0)
+
+
 @travelling
 async def test_the_budget_bounds_the_retries_of_all() -> None:
     """Three to begin with, and a fifth of one for each request."""
@@ -539,11 +548,7 @@ async def test_the_budget_bounds_the_retries_of_all() -> None:
         client = scene.client()
         attempts = []
         for number in range(4):
-            client.ask(GET)
-            upstream = await scene.upstream()
-            while len(scene.book.ended) <= number:
-                upstream.send(busy())
-                await scene.after(1.0)
+            await asked_in_vain(scene, client, number)
             attempts.append(scene.book.ended[-1].attempts)
 
         assert attempts == [3, 2, 1, 1]
@@ -557,11 +562,7 @@ async def test_by_default_an_outage_makes_one_retry_of_five_requests() -> None:
     async with Retrying() as scene:
         client = scene.client()
         for number in range(50):
-            client.ask(GET)
-            upstream = await scene.upstream()
-            while len(scene.book.ended) <= number:
-                upstream.send(busy())
-                await scene.after(1.0)
+            await asked_in_vain(scene, client, number)
 
         assert scene.asked == 50 + 3 + 10
 

@@ -49,6 +49,16 @@ async def test_answers_do_not_pile_up_behind_a_client_that_does_not_read() -> No
         assert client.got.count(b"~") == 20 * BODY
 
 
+async def stopped(scene: Scene, request: bytes) -> tuple[Client, Far]:
+    """A client that has asked this and reads nothing; the upstream's answer comes in one piece, however long."""
+    client = scene.client()
+    scene.kernel = 256 * 1024
+    client.ask(request)
+    upstream = await scene.upstream()
+    client.wire.pause_reading()
+    return client, upstream
+
+
 async def take_slowly(client: Client, scene: Scene, every: float, times: int) -> None:
     """Take what has come, and no more until then, so often."""
     for _ in range(times):
@@ -64,11 +74,7 @@ async def take_slowly(client: Client, scene: Scene, every: float, times: int) ->
 async def test_who_takes_a_little_now_and_then_is_not_cut(closes: bool) -> None:
     """Only a client that takes nothing at all for `timeouts.stream_idle` is."""
     async with Scene(kernel=KERNEL // 2, timeouts=Timeouts(startup=0.0, stream_idle=5.0)) as scene:
-        client = scene.client()
-        scene.kernel = 256 * 1024
-        client.ask(GET.replace(b"Host", b"Connection: close\r\nHost") if closes else GET)
-        upstream = await scene.upstream()
-        client.wire.pause_reading()
+        client, upstream = await stopped(scene, GET.replace(b"Host", b"Connection: close\r\nHost") if closes else GET)
         upstream.send(LONG_ANSWER)
         await take_slowly(client, scene, every=2.0, times=10)
         assert client.got.count(b"~") < LONG_BODY
@@ -81,11 +87,7 @@ async def test_who_takes_a_little_now_and_then_is_not_cut(closes: bool) -> None:
 async def test_who_takes_nothing_is_cut() -> None:
     """After `timeouts.stream_idle`, also where the answer is written and only waits to be taken."""
     async with Scene(kernel=KERNEL // 2, timeouts=Timeouts(startup=0.0, stream_idle=5.0)) as scene:
-        client = scene.client()
-        scene.kernel = 256 * 1024
-        client.ask(GET.replace(b"Host", b"Connection: close\r\nHost"))
-        upstream = await scene.upstream()
-        client.wire.pause_reading()
+        client, upstream = await stopped(scene, GET.replace(b"Host", b"Connection: close\r\nHost"))
         upstream.send(LONG_ANSWER)
         await take_slowly(client, scene, every=2.0, times=5)
         await scene.after(4.0)
@@ -103,12 +105,8 @@ async def test_who_takes_nothing_is_cut() -> None:
 async def test_who_takes_an_early_answer_slowly_has_all_of_it(rest: bytes, half_closes: bool) -> None:
     """It says that the connection ends with it, and to send no more is the right thing to do then."""
     async with Scene(kernel=KERNEL // 2) as scene:
-        client = scene.client()
+        client, upstream = await stopped(scene, CHUNKED_POST)
         client.stays = True
-        scene.kernel = 256 * 1024
-        client.ask(CHUNKED_POST)
-        upstream = await scene.upstream()
-        client.wire.pause_reading()
         upstream.send(LONG_ANSWER)
         await scene.quiet()
         client.send(rest)
@@ -121,23 +119,11 @@ async def test_who_takes_an_early_answer_slowly_has_all_of_it(rest: bytes, half_
         assert scene.server.open == 0
 
 
-async def untaken_by(client: Client, scene: Scene, seconds: float) -> None:
-    """Let so much time pass, in which the client sends a little each second, and takes nothing."""
-    for _ in range(int(seconds)):
-        await scene.after(1.0)
-        if not client.ended:
-            client.send(b"hello")
-
-
 @travelling
 async def test_what_comes_behind_does_not_hide_what_was_taken() -> None:
     """A little is taken of one piece while the next is put behind it: the client has not stopped."""
     async with Scene(kernel=KERNEL // 2, timeouts=Timeouts(startup=0.0, stream_idle=5.0)) as scene:
-        client = scene.client()
-        scene.kernel = 256 * 1024
-        client.ask(GET)
-        upstream = await scene.upstream()
-        client.wire.pause_reading()
+        client, upstream = await stopped(scene, GET)
         # Two pieces: what is before an extension goes on by itself.
         pieces = b"1f40\r\n" + b"~" * 8000 + b"\r\n186a0;x\r\n" + b"~" * LONG_BODY + b"\r\n0\r\n\r\n"
         upstream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces)
@@ -158,7 +144,9 @@ async def test_a_tunnel_lives_while_one_half_of_it_moves() -> None:
         await scene.quiet()
         client.wire.pause_reading()
         upstream.send(b"~" * 50_000)
-        await untaken_by(client, scene, 30)
+        for _ in range(30):
+            await scene.after(1.0)
+            client.send(b"hello")
         assert scene.book.reasons == []
         await scene.after(6.0)
 
@@ -169,11 +157,7 @@ async def test_a_tunnel_lives_while_one_half_of_it_moves() -> None:
 async def test_what_is_in_flight_has_the_time_it_began_with() -> None:
     """Other settings hold from the next request on. A cut answer is told by its exchange, and not counted twice."""
     async with Scene(kernel=KERNEL // 2, timeouts=Timeouts(startup=0.0, stream_idle=300.0)) as scene:
-        client = scene.client()
-        scene.kernel = 256 * 1024
-        client.ask(GET)
-        upstream = await scene.upstream()
-        client.wire.pause_reading()
+        _, upstream = await stopped(scene, GET)
         scene.server.apply(replace(scene.settings, timeouts=Timeouts(stream_idle=2.0)), scene.server.handler)
         upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"~" * 8000)
         await scene.after(290.0)
