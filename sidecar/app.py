@@ -99,7 +99,7 @@ class App:
             self._ways.build(settings),
             Refusals(self.metrics, self._log).refused,
             descriptors,
-            self._ways.guard.longest_line,
+            self._ways.guard.bounds,
         )
         self._drain = Drain(self._server, settings.drain, self._close_listener)
         self._prober = Prober(
@@ -137,6 +137,7 @@ class App:
             draining=lambda: self.draining,
             client_connections=lambda: self._server.open,
             upstream_connections=lambda: self._pool.size,
+            resting=lambda: self._server.entry.rests.count,
             closed_idle=lambda: self._server.closed_idle,
             closed_untaken=lambda: self._server.closed_untaken,
             log_lines_dropped=lambda: self._outlet.dropped + self._errlet.dropped,
@@ -318,6 +319,7 @@ class App:
             "waiting": self._server.entry.waiting,
             "tasks": len(asyncio.all_tasks()),
             "connections": self._server.open,
+            "resting": self._server.entry.rests.count,
             "max_connections": self._server.max_connections,
             "pool": self._pool.status(),
             "policies": self._ways.status(),

@@ -227,6 +227,7 @@ class Exchange:
         "queue_wait",
         "reason",
         "request",
+        "rests_until",
         "route",
         "started",
         "status",
@@ -258,6 +259,7 @@ class Exchange:
         self.detail = ""  # the same as a sentence, where it is not the upstream's own answer
         self.close = False  # the answer is the connection's last
         self.crowded = False  # it came when as many waited as may
+        self.rests_until = 0.0  # until when its connection is not read from, absolute; 0 = it is
         self.observed = True  # counted in the request metrics (probes are not)
         self.route = ""  # the name of the route that it takes; empty where there is none
         self.label = ""  # the path template that it counts under, once that is known

@@ -20,7 +20,7 @@ from sidecar.http1.heads import HeadError, RequestHead
 from sidecar.http1.inflow import Inflow
 from sidecar.http1.intake import Intake, is_long
 from sidecar.http1.refusals import refusal, why_hopeless
-from sidecar.http1.sockets import broken, peer_name, readable, reset, set_reading
+from sidecar.http1.sockets import abort, broken, peer_name, readable, reset, set_reading
 from sidecar.http1.turn import Turn
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ _PIPELINE: Final = 64 * 1024  # bytes that may wait behind the request in hand; 
 _LOOK: Final = 1.0
 # What may stand in front of a request (RFC 9112, section 2.2), and begins none: some clients end a body so.
 _BLANK: Final = (b"\r", b"\r\n")
-# How long a connection has to be idle before a drain closes it, in seconds.
-_QUIET: Final = 1.0
 
 
 class ClientConnection:
@@ -51,6 +49,7 @@ class ClientConnection:
         "_lingers",
         "_peer",
         "_reading",
+        "_rests_until",
         "_skipping",
         "_transport",
         "patience",
@@ -73,6 +72,7 @@ class ClientConnection:
         self._lingers = False  # more may come behind what was refused
         self._farewell: Farewell | None = None  # once its last answer is written
         self._reading = True
+        self._rests_until = 0.0  # when it is read from again, its last request having been refused; 0 = it is
 
     # ── its life
 
@@ -84,10 +84,7 @@ class ClientConnection:
         self._transport.set_write_buffer_limits(high=0)
         self._peer = Peer(self.server.forwarding, peer_name(transport))
         if self.server.admit(self, self._peer, self._transport):
-            # For the first request it has the time of a head: who only holds a connection is not waited for longer.
-            timeouts = self.server.settings.timeouts
-            idle = _QUIET if self.server.closing_idle else min(timeouts.head, timeouts.keep_alive)
-            self._alarm.set(monotonic() + idle)
+            self._alarm.set(monotonic() + self.server.idle(new=True))
 
     def eof_received(self) -> bool:
         """asyncio's call. A client that half-closes has left (Go's server rule), except in a tunnel.
@@ -114,25 +111,18 @@ class ClientConnection:
 
     def close_when_quiet(self) -> None:
         """Close the connection when it has been idle for a while from now; one that is not goes on to be."""
-        busy = self.turn or self._first_byte or self._farewell or self._skipping or self.patience
+        busy = self.turn or self._first_byte or self._farewell or self._skipping or self.patience or self._rests_until
         if not busy and not self._transport.is_closing():
-            self._alarm.set(monotonic() + _QUIET)
+            self._alarm.set(monotonic() + self.server.idle())
 
     def cut(self) -> None:
         """Close at once, in the middle of whatever is in flight."""
         if self.turn is None:
-            self._abort()
+            abort(self._transport)
             return
         exchange = self.turn.exchange
         exchange.abandoned = exchange.abandoned or SidecarError(DRAINING, "cut at the end of the drain")
         reset(self._transport)
-
-    def _abort(self) -> None:
-        """Close at once; what the client has not been given must not look given."""
-        if self._transport.get_write_buffer_size():
-            reset(self._transport)
-        else:
-            self._transport.abort()
 
     # ── requests
 
@@ -151,7 +141,7 @@ class ClientConnection:
             self._skip(self._skipping, data)
         elif self._farewell is not None:
             self._farewell.heard(monotonic())
-        elif self.patience is not None:
+        elif self.patience is not None or self._rests_until:
             self._wait_its_turn(data)
         else:
             self._read_head(self._buffer + data, len(self._buffer))
@@ -198,27 +188,20 @@ class ClientConnection:
         if minor:
             exchange.inform = turn.inform
         if chunked or length:
-            self._begin_body(turn, None if chunked else length, rest)
+            inflow = turn.expect(None if chunked else length)
+            if rest:
+                self._buffer = bytes(turn.receive(inflow, rest))
+            self._take_in(inflow)
         else:
             self._buffer = rest
             exchange.whole = now
         return turn
 
     def _new_exchange(self, request: Request, now: float) -> Exchange:
-        known = request.headers.known
-        started = self._first_byte or now
-        self._first_byte = 0.0
-        request_id = self.server.request_ids.of(known.get(b"x-request-id"))
-        exchange = Exchange(request, request_id, self._peer.client(known), started, self._alarm)
+        started, self._first_byte = self._first_byte or now, 0.0
+        exchange = self.server.new_exchange(request, self._peer, self._alarm, started)
         exchange.client_wait = now - started
-        exchange.forwarded = self._peer.fields(known)
         return exchange
-
-    def _begin_body(self, turn: Turn, length: int | None, rest: bytes) -> None:
-        inflow = turn.expect(length)
-        if rest:
-            self._buffer = bytes(turn.receive(inflow, rest))
-        self._take_in(inflow)
 
     def _refuse(self, error: SidecarError, now: float) -> None:
         """Answer what could not be read as a request; it goes the way of all requests, to be counted and logged."""
@@ -246,7 +229,7 @@ class ClientConnection:
 
     def finished(self, turn: Turn, now: float, *, cut: bool) -> None:
         """The turn is over: its answer is written, or cut."""
-        self.turn, self._cut = None, cut
+        self.turn, self._cut, self._rests_until = None, cut, turn.exchange.rests_until
         inflow = turn.inflow
         if inflow is None or inflow.complete:
             if turn.last:
@@ -272,15 +255,26 @@ class ClientConnection:
             # A client that asks and does not read what it gets is answered no further.
             self._alarm.set(now + self.server.settings.timeouts.stream_idle)
             return
+        if self._rests_until:
+            self._reading = False
+            set_reading(self._transport, False)
+            self._alarm.clear()
+            self.server.entry.rests.add(self, self._rests_until)
+            return
         if self._buffer:
             data, self._buffer = self._buffer, b""
             self._read_head(data, 0, ahead=True)
         if self.turn is None and not self._first_byte and self._farewell is None:
-            self._alarm.set(now + (_QUIET if self.server.closing_idle else self.server.settings.timeouts.keep_alive))
+            self._alarm.set(now + self.server.idle())
         if not self._reading:
             inflow = self.turn.inflow if self.turn is not None else None
             if inflow.reading and not inflow.behind if inflow is not None else len(self._buffer) <= _PIPELINE:
                 self.set_reading(True)
+
+    def wake(self) -> None:
+        """See `rests.Resting`: read on."""
+        self._rests_until = 0.0
+        self._next(monotonic())
 
     def _skip(self, inflow: Inflow, data: bytes) -> None:
         """Read past a body that nobody wants any more."""
@@ -296,7 +290,7 @@ class ClientConnection:
             if not self._farewell.look(now):
                 self._give_up()
         elif self._transport.is_closing() or (not self._reading and broken(self._transport)):
-            self._abort()
+            abort(self._transport)
         elif turn is not None:
             again = turn.look(now)
             if self.turn is turn and again > now:
@@ -312,12 +306,12 @@ class ClientConnection:
             self.server.closed_idle += 1
             self._transport.close()
         else:
-            self._alarm.set(now + _QUIET)  # something came in this moment: no request, if it is but a blank line
+            self._alarm.set(now + _LOOK)  # something came in this moment: no request, if it is but a blank line
 
     def _give_up(self) -> None:
         if self._transport.get_write_buffer_size() and not self._cut:
             self.server.closed_untaken += 1  # of an answer that was cut, its exchange tells
-        self._abort()
+        abort(self._transport)
 
     # ── back-pressure
 

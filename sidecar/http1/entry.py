@@ -2,14 +2,13 @@
 
 Without it, a turn takes as long as all requests that came since the last one, and everything else that the loop has to
 do waits as long: answers, timers, the health endpoints. So turns are short however many ask. And the line is no longer
-than can be served in some time: who comes when it is full is to be refused further in. Of those a few begin in each
-turn, as to refuse costs nearly what serving does: the share of the time that goes to who is served is the same however
-many come; but nobody waits longer than some seconds for that. Who finds the line short again when it is his turn to be
-refused is served after all.
+than can be served in some time: who comes when it is full is to be refused further in, as soon as may be. Who finds
+the line short again when it is his turn to be refused is served after all.
 
-Beside the line is the slow lane (`lane.py`), for requests too: there is time for those who ask ahead.
+Beside the line is the slow lane (`lane.py`), for requests too: there is time for those who ask ahead. And connections
+that were refused rest for a while (`rests.py`), or until there is room again.
 
-Knows nothing of requests but that they can begin, and not who judges how long is too long.
+Knows nothing of requests but that they can begin, and not who judges how many are too many.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ from time import monotonic
 from typing import Final, Protocol
 
 from sidecar.http1.lane import Lane
+from sidecar.http1.rests import Rests
+from sidecar.policy.guard import Bounds
 
 # At some 50 µs each a millisecond; and what belongs to so many stays in the processor's cache until they have gone out:
 # with 1,024 connections a request costs 8 % less than with 64 in a turn.
 MOST: Final = 16
 
-# So many of those that are to be refused begin in a turn beside them, less than a tenth of it; all who waited too long.
-_REFUSALS: Final = 1
-_PATIENCE: Final = 2.0  # seconds
+# And so many of those who are to be refused, beside them: each but once, as then he rests.
+_REFUSALS: Final = 64
 
 # What a request takes until it has been measured, in seconds, and how much the latest turn counts for that.
 _PACE: Final = 0.0001
 _WEIGHT: Final = 0.1
 
-# Told how many seconds pass from one request's beginning to the next; returns how many may wait, and whether those
-# beyond stand apart, to be refused, or in the line like all others.
-Longest = Callable[[float], tuple[int, bool]]
+# Told how many seconds pass from one request's beginning to the next.
+Judge = Callable[[float], Bounds]
 
 
-def no_end(_: float) -> tuple[int, bool]:
-    """All may."""
-    return sys.maxsize, False
+def no_end(_: float) -> Bounds:
+    """All may wait."""
+    return Bounds(sys.maxsize, False, True)
 
 
 class Entrant(Protocol):
@@ -59,21 +58,22 @@ class Entry:
     __slots__ = (
         "_ahead",
         "_begun",
+        "_bounds",
         "_crowd",
+        "_judge",
         "_last",
         "_line",
-        "_longest",
         "_loop",
-        "_most",
         "_pace",
-        "_strict",
         "lane",
+        "rests",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, longest: Longest) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, judge: Judge) -> None:
         self.lane = Lane(loop)
+        self.rests = Rests(loop)
         self._loop = loop
-        self._longest = longest
+        self._judge = judge
         # Since when, and whether the line was full: by who waits, as some leave.
         self._line: OrderedDict[Entrant, tuple[float, bool]] = OrderedDict()
         self._crowd: OrderedDict[Entrant, float] = OrderedDict()  # came when the line was full, and are to be refused
@@ -81,7 +81,7 @@ class Entry:
         self._begun = 0  # in this turn of the loop
         self._last = 0.0  # when a turn went to those who wait, if the one before did
         self._pace = _PACE
-        self._most, self._strict = longest(_PACE)
+        self._bounds = judge(_PACE)
 
     @property
     def waiting(self) -> int:
@@ -97,8 +97,8 @@ class Entry:
             self._begun = begun + 1
             entrant.begin(0.0, False)
             return
-        full = len(self._line) >= self._most
-        if full and self._strict:
+        full = len(self._line) >= self._bounds.longest
+        if full and self._bounds.strict:
             self._crowd[entrant] = monotonic()
         else:
             self._line[entrant] = monotonic(), full
@@ -109,7 +109,8 @@ class Entry:
             # A refusal that came a turn later would not reach who sends and then half-closes, as `nc` does.
             entrant.begin(0.0, False)
             return
-        begin = self._ahead[entrant] = partial(self._begin, entrant, monotonic(), len(self._ahead) >= self._most)
+        full = len(self._ahead) >= self._bounds.longest
+        begin = self._ahead[entrant] = partial(self._begin, entrant, monotonic(), full)
         self.lane.add(begin)
 
     def _begin(self, entrant: Entrant, since: float, full: bool) -> None:
@@ -126,30 +127,32 @@ class Entry:
 
     def _next_turn(self) -> None:
         line, crowd = self._line, self._crowd
-        if not line and not crowd:
+        if not line and not crowd and not self.rests.count:
             self._begun = 0
             self._last = 0.0
+            return
+        now = monotonic()
+        if self._last:
+            self._pace += _WEIGHT * ((now - self._last) / self._begun - self._pace)
+        self._last = now if len(line) >= MOST else 0.0
+        bounds = self._bounds = self._judge(self._pace)
+        if not line and not crowd and not bounds.wakes:
+            self._begun = 0
             return
         # All of this turn goes to those who wait: nobody overtakes them.
         self._begun = MOST
         self._loop.call_soon(self._next_turn)
-        now = monotonic()
-        if self._last:
-            self._pace += _WEIGHT * ((now - self._last) / MOST - self._pace)
-        self._last = now if len(line) >= MOST else 0.0
-        self._most, self._strict = self._longest(self._pace)
-        crowded = len(line) >= self._most
+        crowded = len(line) >= bounds.longest
         served = min(MOST, len(line))
         for _ in range(served):
             entrant, (since, full) = line.popitem(last=False)
             entrant.begin(now - since, full)
-        room = _REFUSALS if crowded else MOST - served
-        for number in range(min(MOST, len(crowd))):
-            since = next(iter(crowd.values()))
-            if number >= room and now - since < _PATIENCE:
-                break
-            entrant, _ = crowd.popitem(last=False)
+        for _ in range(min(_REFUSALS if crowded else MOST - served, len(crowd))):
+            entrant, since = crowd.popitem(last=False)
             entrant.begin(now - since, crowded)
+            self._begun += 1
+        if bounds.wakes and not crowded and not crowd:
+            self.rests.end(MOST - served)
 
     def __repr__(self) -> str:
-        return f"<Entry {len(self._line)} of {self._most} wait, {len(self._crowd)} too many>"
+        return f"<Entry {len(self._line)} of {self._bounds.longest} wait, {len(self._crowd)} too many>"

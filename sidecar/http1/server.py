@@ -10,12 +10,12 @@ from typing import Final, cast
 from sidecar.answers import answer
 from sidecar.descriptors import most_clients
 from sidecar.errors import OVERLOADED, SidecarError
-from sidecar.exchange import Exchange, FixedBody, Handler
+from sidecar.exchange import Exchange, FixedBody, Handler, Request, Timer
 from sidecar.forwarding import NO_ADDRESS, Forwarding, Peer
 from sidecar.headers import RequestIds
 from sidecar.http1.answer_head import answer_head
 from sidecar.http1.connection import ClientConnection
-from sidecar.http1.entry import Entry, Longest, no_end
+from sidecar.http1.entry import Entry, Judge, no_end
 from sidecar.http1.heads import HeadReader
 from sidecar.http1.intake import ReadBuffers
 from sidecar.http1.turned_away import TurnedAway
@@ -26,6 +26,9 @@ from sidecar.throttle.keys import address_key
 # So many refused clients are told so at one time; the others are closed at once, as each takes a descriptor.
 _TOLD: Final = 32
 
+# How long a connection has to be idle before a drain closes it, in seconds.
+_QUIET: Final = 1.0
+
 # What is told of a refused connection: (reason, client, limit, now).
 Refused = Callable[[str, str, int, float], None]
 
@@ -34,7 +37,7 @@ class Http1Server:
     """Makes a connection object for each client; `accept` is an asyncio protocol factory.
 
     `refused` is told of each connection that is one too many; `descriptors` is how many the process may have, 0 where
-    that is not known. `longest` bounds the line of those who wait to begin (see `entry.py`).
+    that is not known. `judge` bounds the line of those who wait to begin (see `entry.py`).
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class Http1Server:
         handler: Handler,
         refused: Refused,
         descriptors: int = 0,
-        longest: Longest = no_end,
+        judge: Judge = no_end,
     ) -> None:
         self.settings = settings
         self.handler = handler
@@ -52,7 +55,7 @@ class Http1Server:
         self.request_ids = RequestIds()
         self.buffers = ReadBuffers()
         self.loop = asyncio.get_running_loop()
-        self.entry = Entry(self.loop, longest)
+        self.entry = Entry(self.loop, judge)
         self.connections: set[ClientConnection] = set()
         self._refused = refused
         self._descriptors = descriptors
@@ -105,9 +108,18 @@ class Http1Server:
 
     def left(self, connection: ClientConnection, peer: Peer) -> None:
         """A connection is closed."""
+        self.entry.rests.leave(connection)
         if connection in self.connections:
             self.connections.discard(connection)
             self._limits.leave(_one_client(peer))
+
+    def new_exchange(self, request: Request, peer: Peer, timer: Timer, started: float) -> Exchange:
+        """For a request of which the first byte came at `started`."""
+        known = request.headers.known
+        request_id = self.request_ids.of(known.get(b"x-request-id"))
+        exchange = Exchange(request, request_id, peer.client(known), started, timer)
+        exchange.forwarded = peer.fields(known)
+        return exchange
 
     def _refusal(self, detail: str, limit: int) -> bytes:
         error = SidecarError(OVERLOADED, detail, retry_after=1, facts={"limit": limit})
@@ -115,6 +127,16 @@ class Http1Server:
         response = answer(error, request_id)
         assert isinstance(response.body, FixedBody)
         return answer_head(response, request_id, chunked=False, close=True, minor=1) + response.body.content
+
+    def idle(self, *, new: bool = False) -> float:
+        """How long a connection that has nothing to do stays open, in seconds.
+
+        For its first request it has the time of a head: who only holds a connection is not waited for longer.
+        """
+        timeouts = self.settings.timeouts
+        if self.closing_idle:
+            return _QUIET
+        return min(timeouts.head, timeouts.keep_alive) if new else timeouts.keep_alive
 
     @property
     def in_flight(self) -> int:
@@ -134,6 +156,7 @@ class Http1Server:
     def begin_drain(self) -> None:
         """From here each connection's next answer is its last. Idle ones stay open: a request may be on its way."""
         self.draining = True
+        self.entry.rests.end()
 
     def close_when_quiet(self) -> None:
         """Close each connection once it has been idle for a while, from now."""

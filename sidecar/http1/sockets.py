@@ -77,6 +77,14 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
+def abort(transport: asyncio.Transport) -> None:
+    """Close at once; what the client has not been given must not look given."""
+    if transport.get_write_buffer_size():
+        reset(transport)
+    else:
+        transport.abort()
+
+
 def peer_name(transport: asyncio.BaseTransport) -> str:
     """The peer's address without its port; `unix` for a Unix socket."""
     peer = transport.get_extra_info("peername")

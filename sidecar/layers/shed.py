@@ -13,7 +13,7 @@ from typing import Final
 
 from sidecar.errors import OVERLOADED, SidecarError
 from sidecar.exchange import Exchange, Handler, Response
-from sidecar.layers.gatekeeper import ADMITTED, REFUSED, RETRY_AFTER, VERDICTS, Count, Gatekeeper, Shadow
+from sidecar.layers.gatekeeper import ADMITTED, REFUSED, VERDICTS, Count, Gatekeeper, Shadow
 from sidecar.policy.concurrency import NORMAL, class_of
 from sidecar.policy.guard import Guard
 
@@ -38,7 +38,10 @@ def shed(keeper: Gatekeeper, call: Handler) -> Handler:
 
 
 def guard(state: Guard, count: Count, shadow: Shadow, call: Handler) -> Handler:
-    """Refuse at once while the sidecar itself is overloaded; only then `count` hears "admitted" or "refused"."""
+    """Refuse at once while the sidecar itself is overloaded; only then `count` hears "admitted" or "refused".
+
+    The connection of who is refused rests.
+    """
 
     def handler(exchange: Exchange) -> Awaitable[Response]:
         if state.tripped or exchange.crowded:
@@ -54,8 +57,11 @@ def _ask(state: Guard, exchange: Exchange, count: Count, shadow: Shadow) -> None
         count(ADMITTED)
         exchange.notes.append((monotonic(), _GUARD, ADMITTED, state.facts))
         return
-    exchange.notes.append((monotonic(), _GUARD, VERDICTS[state.enforced], state.facts))
+    now, facts = monotonic(), state.facts
+    exchange.notes.append((now, _GUARD, VERDICTS[state.enforced], facts))
     if state.enforced:
         count(REFUSED)
-        raise SidecarError(OVERLOADED, state.detail(exchange.crowded), retry_after=RETRY_AFTER, facts=state.facts)
+        rest = state.rest(now)
+        exchange.rests_until = now + rest
+        raise SidecarError(OVERLOADED, state.detail(exchange.crowded), retry_after=rest, facts=facts)
     shadow()

@@ -3,6 +3,10 @@ of its process.
 
 No more may wait than begin within `wait`: who comes then is refused, who waits is served, and so there is always work.
 
+Who was refused can be refused again only after a rest, as to refuse costs a good part of what serving does, and each
+who asks again at once would take a share of the time. The rests are such that they end one after the other, ten
+requests apart: the more are refused, the longer.
+
 Lag counts as the median of the last three samples, so that one pause of whatever length (a garbage collection, a
 stopped container) refuses nobody. It begins above the limit and ends below half of it, memory at 95 % of it: else the
 relief by the first refusals would end them, to and fro.
@@ -16,7 +20,7 @@ A pure decision; what measures is `telemetry/lag.py`, and for who waits `http1/e
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Final, NamedTuple
 
 from sidecar.settings.policies import Guard as Limits
 
@@ -25,18 +29,34 @@ _MEMORY_ENDS: Final = 0.95
 _PASSES: Final = 10
 # So many may wait however slow it is: else the first seconds of a busy machine would be seen as overload.
 _ALWAYS: Final = 256
+# Rests end so many requests apart, and are no longer than that, in seconds.
+_APART: Final = 16
+_LONGEST_REST: Final = 5.0
+
+
+class Bounds(NamedTuple):
+    """How many requests may wait in line, and what becomes of who comes beyond.
+
+    `strict` has them stand apart, to be refused; else they wait like all others. `wakes` says whether that there is
+    room again ends the rest of who was refused.
+    """
+
+    longest: int
+    strict: bool
+    wakes: bool
 
 
 class Guard:
     """The state. `tripped` is what the hot path looks at: whether to ask `admit` at all."""
 
-    __slots__ = ("_asked", "_by_lag", "_by_memory", "_lags", "_limits", "lag", "memory", "pace", "tripped")
+    __slots__ = ("_asked", "_by_lag", "_by_memory", "_lags", "_limits", "_rested", "lag", "memory", "pace", "tripped")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._lags = (0.0, 0.0, 0.0)
         self._by_lag = self._by_memory = False
         self._asked = 0
+        self._rested = 0.0  # when the latest rest ends
         self.lag = 0.0  # seconds, smoothed
         self.pace = 0.0  # seconds from one request's beginning to the next, when there is no pause in between
         self.memory = 0  # bytes; 0 where that cannot be told
@@ -49,13 +69,18 @@ class Guard:
         self.memory = memory
         self._judge()
 
-    def longest_line(self, pace: float) -> tuple[int, bool]:
-        """How many requests may wait to begin, when one begins every `pace` seconds; and whether more are refused."""
+    def bounds(self, pace: float) -> Bounds:
+        """How many requests may wait to begin, when one begins every `pace` seconds, and what becomes of more."""
         self.pace = pace
         limits = self._limits
         if not limits.wait or limits.mode == "off":
-            return sys.maxsize, False
-        return max(_ALWAYS, int(limits.wait / pace)), self.enforced
+            return Bounds(sys.maxsize, False, not self.tripped)
+        return Bounds(max(_ALWAYS, int(limits.wait / pace)), self.enforced, not self.tripped)
+
+    def rest(self, now: float) -> float:
+        """How long who is refused now is left alone, in seconds."""
+        self._rested = min(max(self._rested, now) + _APART * self.pace, now + _LONGEST_REST)
+        return self._rested - now
 
     def change(self, limits: Limits) -> None:
         """Go by other limits."""

@@ -112,6 +112,7 @@ class Metrics:
         draining: Callable[[], float],
         client_connections: Callable[[], float],
         upstream_connections: Callable[[], float],
+        resting: Callable[[], float],
         closed_idle: Callable[[], float],
         closed_untaken: Callable[[], float],
         log_lines_dropped: Callable[[], float],
@@ -123,6 +124,8 @@ class Metrics:
         text = "Open connections, by the side they are on."
         self.gauge_from("sidecar_connections", text, client_connections, side="client")
         self.gauge_from("sidecar_connections", text, upstream_connections, side="upstream")
+        text = "Client connections that are not read from, as what they asked last was refused in overload (guard)."
+        self.gauge_from("sidecar_connections_resting", text, resting)
         text = "Client connections closed between requests, as none came in time or the last answer was not taken."
         self.counter_from("sidecar_connections_closed_total", text, closed_idle, reason="idle")
         self.counter_from("sidecar_connections_closed_total", text, closed_untaken, reason="untaken")

@@ -122,6 +122,7 @@ async def test_the_table_has_a_row_for_each_template(client: Client, plane: Fake
         draining=lambda: 0,
         client_connections=lambda: 0,
         upstream_connections=lambda: 0,
+        resting=lambda: 0,
         closed_idle=lambda: 0,
         closed_untaken=lambda: 0,
         log_lines_dropped=lambda: 0,

@@ -56,6 +56,7 @@ def test_metrics() -> None:
         draining=_none,
         client_connections=_none,
         upstream_connections=_none,
+        resting=_none,
         closed_idle=_none,
         closed_untaken=_none,
         log_lines_dropped=_none,

@@ -260,7 +260,7 @@ class Scene:
             spawn=self._spawn,
         )
         handler = self.ways.build(self.settings)
-        self.server = Http1Server(self.settings, handler, self.book.refused)
+        self.server = Http1Server(self.settings, handler, self.book.refused, judge=self.ways.guard.bounds)
         return self
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -589,6 +589,11 @@ async def interleave(acts: list[tuple[str, int]], settings: Concurrency) -> None
 # ── the sidecar's own overload
 
 
+async def fine(_: Exchange) -> Response:
+    """An upstream."""
+    return Response(200, b"OK", Headers(b"Content-Length: 2\r\n"), FixedBody(b"ok"))
+
+
 @pytest.mark.parametrize("mode", ["enforce", "shadow"])
 @travelling
 async def test_an_overloaded_sidecar_refuses_nine_in_ten(mode: Any) -> None:
@@ -596,10 +601,6 @@ async def test_an_overloaded_sidecar_refuses_nine_in_ten(mode: Any) -> None:
     counted: list[str] = []
     shadows: list[bool] = []
     state = Guard(Limits(lag=0.5, mode=mode))
-
-    async def fine(_: Exchange) -> Response:
-        return Response(200, b"OK", Headers(b"Content-Length: 2\r\n"), FixedBody(b"ok"))
-
     async with Scene(guard(state, counted.append, lambda: shadows.append(True), fine)) as scene:
         statuses = []
         for lag in (0.0, 0.9, 0.9, *[0.8] * 9, 0.0, 0.0):
@@ -620,3 +621,158 @@ async def test_an_overloaded_sidecar_refuses_nine_in_ten(mode: Any) -> None:
         word = "refused" if mode == "enforce" else "would refuse"
         assert notes == [word] * 9 + ["admitted", word]
         assert len(shadows) == (0 if mode == "enforce" else 10)
+
+
+@asynccontextmanager
+async def late() -> AsyncIterator[Scene]:
+    """A sidecar that is late: it refuses, and no rest ends early."""
+    async with Scene(fine, policies={"guard": Limits(lag=0.5)}) as scene:
+        for _ in range(3):
+            scene.ways.guard.sampled(0.9, 0)
+        yield scene
+
+
+async def refused(scene: Scene, request: bytes) -> Client:
+    """A client that asked this and was refused; it rests."""
+    client = scene.client()
+    client.ask(request)
+    answer = await client.answer()
+    assert (answer.status, answer.reason, answer.headers[b"retry-after"]) == (503, "overloaded", b"1")
+    assert scene.server.entry.rests.count == 1
+    return client
+
+
+@travelling
+async def test_who_was_refused_is_not_heard_at_once() -> None:
+    """What he asks next waits in his socket, and costs nothing until then."""
+    async with late() as scene:
+        client = await refused(scene, get())
+        for number in range(2, 4):
+            client.ask(get())
+            await scene.quiet()
+            assert (len(client.answers), len(scene.book.exchanges)) == (number - 1, number - 1)
+            await scene.after(0.002)
+            assert [answer.status for answer in client.answers] == [503] * number
+        await scene.after(0.05)
+        assert scene.server.entry.rests.count == 0
+
+
+@travelling
+async def test_what_was_asked_ahead_waits_too() -> None:
+    """Though it has been read already."""
+    async with late() as scene:
+        client = scene.client()
+        for _ in range(3):
+            client.ask(get())
+        for number in range(1, 4):
+            await scene.quiet()
+            assert len(client.answers) == number
+            await scene.after(0.002)
+        assert [answer.status for answer in client.answers] == [503] * 3
+        await scene.after(0.05)
+
+
+@travelling
+async def test_who_was_refused_in_the_middle_of_a_body_rests_after_it() -> None:
+    """A little of it is read past first."""
+    async with late() as scene:
+        client = scene.client()
+        client.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
+        assert (await client.answer()).status == 503
+        assert scene.server.entry.rests.count == 0
+        client.send(b"67890")
+        client.ask(get())
+        await scene.quiet()
+        assert (len(client.answers), scene.server.entry.rests.count) == (1, 1)
+        await scene.after(0.05)
+        assert [answer.status for answer in client.answers] == [503, 503]
+        await scene.after(0.05)
+
+
+@travelling
+async def test_room_ends_the_rest() -> None:
+    """As soon as it has caught up, with the next request of anybody."""
+    async with late() as scene:
+        client = await refused(scene, get())
+        client.ask(get())
+        await scene.quiet()
+        for _ in range(3):
+            scene.ways.guard.sampled(0.0, 0)
+        other = scene.client()
+        other.ask(get())
+
+        assert (await other.answer()).status == 200
+        assert [answer.status for answer in client.answers] == [503, 200]
+
+
+@travelling
+async def test_a_drain_ends_the_rest() -> None:
+    """What was asked is heard, and its answer is the last."""
+    async with late() as scene:
+        client, idle = await refused(scene, get()), scene.client()
+        client.ask(get())
+        await scene.quiet()
+        scene.server.begin_drain()
+        await scene.quiet()
+        _, last = client.answers
+        assert (last.status, last.headers[b"connection"], client.ended) == (503, b"close", True)
+        assert not idle.ended
+        scene.server.close_when_quiet()
+        await scene.after(2.0)
+        assert scene.server.open == 0
+
+
+@travelling
+async def test_a_connection_that_rests_is_closed_by_no_drain_with_a_request_on_it() -> None:
+    """Nobody would have told its client."""
+    async with late() as scene:
+        scene.server.close_when_quiet()
+        client = await refused(scene, get())
+        client.ask(get())
+        await scene.after(0.05)
+        assert [answer.status for answer in client.answers] == [503, 503]
+        await scene.after(2.0)
+        assert client.ended
+
+
+@pytest.mark.parametrize("how", ["closed", "reset", "cut"])
+@travelling
+async def test_who_leaves_while_he_rests(how: str) -> None:
+    """Nothing is left of him, at the latest when the rest is over."""
+    async with late() as scene:
+        client = await refused(scene, get())
+        if how == "closed":
+            client.wire.close()
+        elif how == "reset":
+            client.wire.abort()
+        else:
+            scene.server.cut()
+        await scene.after(0.05)
+        assert (scene.server.open, scene.server.entry.rests.count) == (0, 0)
+
+
+@travelling
+async def test_who_is_closed_on_does_not_rest() -> None:
+    """There is nothing more to read from him."""
+    async with late() as scene:
+        client = scene.client()
+        client.ask(get(b"Connection: close"))
+        assert (await client.answer()).status == 503
+        assert (client.ended, scene.server.open, scene.server.entry.rests.count) == (True, 0, 0)
+
+
+@travelling
+async def test_the_more_are_refused_the_longer_they_rest() -> None:
+    """And they are told so."""
+    async with late() as scene:
+        clients = [scene.client() for _ in range(1000)]
+        for client in clients:
+            client.ask(get())
+            await scene.quiet()  # one by one: that they begin together would say that it takes no time
+        told = [client.answers[0].headers.get(b"retry-after") for client in clients]
+        assert sorted({int(after) for after in told if after is not None}) == [1, 2]
+        assert told.count(None) == 100
+        await scene.after(1.0)
+        assert 0 < scene.server.entry.rests.count < 900
+        await scene.after(1.0)
+        assert scene.server.entry.rests.count == 0

@@ -136,6 +136,7 @@ def test_figures_kept_by_others_are_read_when_asked_for(metrics: Metrics) -> Non
         draining=lambda: False,
         client_connections=lambda: 3,
         upstream_connections=lambda: 2,
+        resting=lambda: 4,
         closed_idle=lambda: 7,
         closed_untaken=lambda: 8,
         log_lines_dropped=lambda: 5,
@@ -146,6 +147,7 @@ def test_figures_kept_by_others_are_read_when_asked_for(metrics: Metrics) -> Non
     assert rows(metrics, "sidecar_draining") == {(): 0}
     assert rows(metrics, "sidecar_circuit_state") == {("upstream", "open"): 1}
     assert rows(metrics, "sidecar_connections") == {("client",): 3, ("upstream",): 2}
+    assert rows(metrics, "sidecar_connections_resting") == {(): 4}
     assert rows(metrics, "sidecar_connections_closed_total") == {("idle",): 7, ("untaken",): 8}
     assert rows(metrics, "sidecar_log_lines_dropped_total") == {(): 5}
 

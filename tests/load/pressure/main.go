@@ -6,10 +6,14 @@
 // answers come or not. One that is due and finds all connections waiting for
 // an answer waits too, and counts as unsent if it still does at the end. Without
 // -rate, each connection asks again as soon as it is answered.
+//
+// With -heed, a connection that was answered with Retry-After is not used until
+// that has passed; else that is not looked at.
 package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -33,6 +37,12 @@ type connection struct {
 	got  []byte        // of an answer that did not come in one piece
 }
 
+// pause is of a connection that was told to wait.
+type pause struct {
+	until time.Duration
+	i     int
+}
+
 // result is what is printed. Times are milliseconds.
 type result struct {
 	Offered     int            `json:"offered"`
@@ -52,10 +62,12 @@ type load struct {
 	address  syscall.SockaddrInet4
 	request  []byte
 	rate     float64
+	heed     bool
 	epoll    int
 	all      []connection
 	idle     []int // a ring
 	first, n int
+	told     []pause // in the order in which they end
 	began    time.Time
 	issued   int
 	closed   int
@@ -69,11 +81,13 @@ func main() {
 	target := flag.String("target", "/hello", "what is asked for")
 	connections := flag.Int("connections", 64, "how many")
 	rate := flag.Float64("rate", 0, "requests a second (0 = a closed loop)")
+	heed := flag.Bool("heed", false, "wait for as long as Retry-After says")
 	warm := flag.Duration("warm", 0, "load for so long before anything is counted")
 	lasts := flag.Duration("for", 5*time.Second, "how long")
 	flag.Parse()
 	runtime.LockOSThread()
 	l := newLoad(*address, *target, *connections, *rate)
+	l.heed = *heed
 	say("connected")
 	hear()
 	if *warm > 0 {
@@ -168,6 +182,10 @@ func (l *load) run(lasts time.Duration) {
 		if now-begin >= lasts {
 			return
 		}
+		for len(l.told) > 0 && l.told[0].until <= now {
+			l.free(l.told[0].i)
+			l.told = l.told[1:]
+		}
 		due := l.issued + l.n
 		if l.rate > 0 {
 			due = min(due, int(l.rate*(now-begin).Seconds()))
@@ -216,7 +234,7 @@ func (l *load) read(i int, buffer []byte, now time.Duration) {
 		c.got = append(c.got, answer...)
 		answer = c.got
 	}
-	status, whole := parse(answer)
+	status, after, whole := parse(answer)
 	if !whole {
 		if len(c.got) == 0 {
 			c.got = append(c.got, answer...)
@@ -231,7 +249,18 @@ func (l *load) read(i int, buffer []byte, now time.Duration) {
 	} else {
 		l.refused = append(l.refused, took)
 	}
+	if l.heed && after > 0 {
+		l.pause(i, now+after)
+		return
+	}
 	l.free(i)
+}
+
+func (l *load) pause(i int, until time.Duration) {
+	at, _ := slices.BinarySearchFunc(l.told, until, func(p pause, until time.Duration) int {
+		return cmp.Compare(p.until, until)
+	})
+	l.told = slices.Insert(l.told, at, pause{until, i})
 }
 
 // again replaces a connection that was closed, with a request in flight or not.
@@ -248,28 +277,42 @@ func (l *load) again(i int) {
 	l.connect(i)
 }
 
-var length = []byte("\r\ncontent-length: ")
-
-// parse returns an answer's status, and whether all of it is there.
-func parse(answer []byte) (int, bool) {
+// parse returns an answer's status, what its Retry-After says, and whether all
+// of it is there.
+func parse(answer []byte) (int, time.Duration, bool) {
 	end := bytes.Index(answer, []byte("\r\n\r\n"))
 	if end < 12 {
-		return 0, false
+		return 0, 0, false
 	}
 	head := answer[:end+2]
-	at := bytes.Index(head, []byte("\r\nContent-Length: "))
-	if at < 0 {
-		at = bytes.Index(bytes.ToLower(head), length)
-	}
-	if at < 0 {
+	size := number(head, "\r\nContent-Length: ")
+	if size < 0 {
 		log.Fatalf("an answer without Content-Length: %q", head)
 	}
-	digits := head[at+len(length):]
-	size, err := strconv.Atoi(string(digits[:bytes.IndexByte(digits, '\r')]))
+	status := int(head[9]-'0')*100 + int(head[10]-'0')*10 + int(head[11]-'0')
+	after := 0
+	if status == 503 {
+		after = max(0, number(head, "\r\nRetry-After: "))
+	}
+	return status, time.Duration(after) * time.Second, len(answer) >= end+4+size
+}
+
+// number returns that of a field in a head, -1 where it has none. The name is
+// first looked for as it is mostly written.
+func number(head []byte, name string) int {
+	at := bytes.Index(head, []byte(name))
+	if at < 0 {
+		at = bytes.Index(bytes.ToLower(head), bytes.ToLower([]byte(name)))
+	}
+	if at < 0 {
+		return -1
+	}
+	digits := head[at+len(name):]
+	value, err := strconv.Atoi(string(digits[:bytes.IndexByte(digits, '\r')]))
 	if err != nil {
 		log.Fatal(err)
 	}
-	return int(head[9]-'0')*100 + int(head[10]-'0')*10 + int(head[11]-'0'), len(answer) >= end+4+size
+	return value
 }
 
 func (l *load) report(busy time.Duration) {
