@@ -49,7 +49,7 @@ class ClientConnection:
         "_lingers",
         "_peer",
         "_reading",
-        "_rests_until",
+        "_rests",
         "_skipping",
         "_transport",
         "patience",
@@ -72,7 +72,7 @@ class ClientConnection:
         self._lingers = False  # more may come behind what was refused
         self._farewell: Farewell | None = None  # once its last answer is written
         self._reading = True
-        self._rests_until = 0.0  # when it is read from again, its last request having been refused; 0 = it is
+        self._rests = False  # is not read from for a while, as its last request was refused
 
     # ── its life
 
@@ -111,7 +111,7 @@ class ClientConnection:
 
     def close_when_quiet(self) -> None:
         """Close the connection when it has been idle for a while from now; one that is not goes on to be."""
-        busy = self.turn or self._first_byte or self._farewell or self._skipping or self.patience or self._rests_until
+        busy = self.turn or self._first_byte or self._farewell or self._skipping or self.patience
         if not busy and not self._transport.is_closing():
             self._alarm.set(monotonic() + self.server.idle())
 
@@ -141,7 +141,7 @@ class ClientConnection:
             self._skip(self._skipping, data)
         elif self._farewell is not None:
             self._farewell.heard(monotonic())
-        elif self.patience is not None or self._rests_until:
+        elif self.patience is not None or self._rests:
             self._wait_its_turn(data)
         else:
             self._read_head(self._buffer + data, len(self._buffer))
@@ -229,11 +229,13 @@ class ClientConnection:
 
     def finished(self, turn: Turn, now: float, *, cut: bool) -> None:
         """The turn is over: its answer is written, or cut."""
-        self.turn, self._cut, self._rests_until = None, cut, turn.exchange.rests_until
+        self.turn, self._cut = None, cut
         inflow = turn.inflow
         if inflow is None or inflow.complete:
             if turn.last:
                 self._say_farewell(now, turn.stream_idle, lingers=self._lingers)
+            elif turn.exchange.rests_until > now and self.patience is None and not self.server.draining:
+                self._rest(turn.exchange.rests_until)
             else:
                 self._next(now)
             return
@@ -255,12 +257,6 @@ class ClientConnection:
             # A client that asks and does not read what it gets is answered no further.
             self._alarm.set(now + self.server.settings.timeouts.stream_idle)
             return
-        if self._rests_until:
-            self._reading = False
-            set_reading(self._transport, False)
-            self._alarm.clear()
-            self.server.entry.rests.add(self, self._rests_until)
-            return
         if self._buffer:
             data, self._buffer = self._buffer, b""
             self._read_head(data, 0, ahead=True)
@@ -271,9 +267,17 @@ class ClientConnection:
             if inflow.reading and not inflow.behind if inflow is not None else len(self._buffer) <= _PIPELINE:
                 self.set_reading(True)
 
+    def _rest(self, until: float) -> None:
+        self._rests = True
+        self._reading = False
+        set_reading(self._transport, False)
+        self._alarm.clear()
+        self.server.entry.rest(self, until)
+
     def wake(self) -> None:
         """See `rests.Resting`: read on."""
-        self._rests_until = 0.0
+        self._rests = False
+        self.set_reading(True)
         self._next(monotonic())
 
     def _skip(self, inflow: Inflow, data: bytes) -> None:

@@ -2,11 +2,10 @@
 
 Without it, a turn takes as long as all requests that came since the last one, and everything else that the loop has to
 do waits as long: answers, timers, the health endpoints. So turns are short however many ask. And the line is no longer
-than can be served in some time: who comes when it is full is to be refused further in, as soon as may be. Who finds
-the line short again when it is his turn to be refused is served after all.
+than can be served in some time: who comes when it is full is to be refused further in, as soon as may be. Then his
+connection rests for a while (`rests.py`), or until there is room again.
 
-Beside the line is the slow lane (`lane.py`), for requests too: there is time for those who ask ahead. And connections
-that were refused rest for a while (`rests.py`), or until there is room again.
+Beside the line is the slow lane (`lane.py`), for requests too: there is time for those who ask ahead.
 
 Knows nothing of requests but that they can begin, and not who judges how many are too many.
 """
@@ -21,26 +20,28 @@ from functools import partial
 from time import monotonic
 from typing import Final, Protocol
 
+from sidecar.alarm import Alarm
 from sidecar.http1.lane import Lane
-from sidecar.http1.rests import Rests
+from sidecar.http1.rests import Resting, Rests
 from sidecar.policy.guard import Bounds
 
 # At some 50 µs each a millisecond; and what belongs to so many stays in the processor's cache until they have gone out:
-# with 1,024 connections a request costs 8 % less than with 64 in a turn.
+# with 1,024 connections a request costs 8 % less than with 64 in a turn. As many again may be refused beside them: then
+# those of a burst are told at once, and who comes on ever new connections, and so never rests, leaves most of the time.
 MOST: Final = 16
 
-# And so many of those who are to be refused, beside them: each but once, as then he rests.
-_REFUSALS: Final = 64
+# How often it is looked whether there is room again while the process is late, in seconds.
+_LOOK: Final = 0.1
 
 # What a request takes until it has been measured, in seconds, and how much the latest turn counts for that.
 _PACE: Final = 0.0001
 _WEIGHT: Final = 0.1
 
-# Told how many seconds pass from one request's beginning to the next.
-Judge = Callable[[float], Bounds]
+# Told how many seconds pass from one request's beginning to the next, and how many connections rest.
+Judge = Callable[[float, int], Bounds]
 
 
-def no_end(_: float) -> Bounds:
+def no_end(_: float, __: int) -> Bounds:
     """All may wait."""
     return Bounds(sys.maxsize, False, True)
 
@@ -49,7 +50,7 @@ class Entrant(Protocol):
     """What stands in line."""
 
     def begin(self, waited: float, crowded: bool) -> None:
-        """It is its turn, after so many seconds; `crowded` where there was no place in line and still is none."""
+        """It is its turn, after so many seconds; `crowded` where there was no place in line."""
 
 
 class Entry:
@@ -57,6 +58,7 @@ class Entry:
 
     __slots__ = (
         "_ahead",
+        "_alarm",
         "_begun",
         "_bounds",
         "_crowd",
@@ -81,7 +83,8 @@ class Entry:
         self._begun = 0  # in this turn of the loop
         self._last = 0.0  # when a turn went to those who wait, if the one before did
         self._pace = _PACE
-        self._bounds = judge(_PACE)
+        self._bounds = judge(_PACE, 0)
+        self._alarm = Alarm(loop, self._look)
 
     @property
     def waiting(self) -> int:
@@ -125,6 +128,16 @@ class Entry:
         if begin is not None:
             self.lane.leave(begin)
 
+    def rest(self, one: Resting, until: float) -> None:
+        """Have it woken then, or sooner, when there is room."""
+        self.rests.add(one, until)
+        self._look()
+
+    def _look(self, _: float = 0.0) -> None:
+        if not self._begun and self.rests.count:
+            self._begun = 1
+            self._loop.call_soon(self._next_turn)
+
     def _next_turn(self) -> None:
         line, crowd = self._line, self._crowd
         if not line and not crowd and not self.rests.count:
@@ -133,26 +146,26 @@ class Entry:
             return
         now = monotonic()
         if self._last:
-            self._pace += _WEIGHT * ((now - self._last) / self._begun - self._pace)
+            self._pace += _WEIGHT * ((now - self._last) / MOST - self._pace)
         self._last = now if len(line) >= MOST else 0.0
-        bounds = self._bounds = self._judge(self._pace)
+        bounds = self._bounds = self._judge(self._pace, self.rests.count)
         if not line and not crowd and not bounds.wakes:
             self._begun = 0
+            self._alarm.set(now + _LOOK)
             return
         # All of this turn goes to those who wait: nobody overtakes them.
         self._begun = MOST
         self._loop.call_soon(self._next_turn)
-        crowded = len(line) >= bounds.longest
         served = min(MOST, len(line))
         for _ in range(served):
             entrant, (since, full) = line.popitem(last=False)
             entrant.begin(now - since, full)
-        for _ in range(min(_REFUSALS if crowded else MOST - served, len(crowd))):
+        for _ in range(min(MOST, len(crowd))):
             entrant, since = crowd.popitem(last=False)
-            entrant.begin(now - since, crowded)
-            self._begun += 1
-        if bounds.wakes and not crowded and not crowd:
+            entrant.begin(now - since, True)
+        if served < MOST and bounds.wakes and not crowd and self.rests.count:
             self.rests.end(MOST - served)
+            self._bounds = self._judge(self._pace, self.rests.count)
 
     def __repr__(self) -> str:
         return f"<Entry {len(self._line)} of {self._bounds.longest} wait, {len(self._crowd)} too many>"

@@ -1,7 +1,7 @@
 """Connections that are not read from for a while: what they asked was refused, as the sidecar is overloaded itself.
 
-To refuse costs a good part of what serving does, and who is refused often asks again at once. So he is told early, and
-what he asks next on that connection waits in its socket, until it has rested as long as he was told to wait or there is
+To refuse costs nearly what serving does, and who is refused often asks again at once. So he is told early, and what he
+asks next on that connection waits in its socket until it has rested, never longer than he was told to wait, or there is
 room for him. Then refusals take a small share of the time, however many ask.
 
 Knows nothing of why one rests, nor of who says how long.
@@ -42,10 +42,10 @@ class Rests:
         return len(self._until)
 
     def add(self, one: Resting, until: float) -> None:
-        """Have it woken then, and not before those that came earlier."""
+        """Have it woken then. Those that came earlier have earlier ends."""
         self._until[one] = until
         if self._timer is None:
-            self._timer = self._loop.call_later(until - monotonic(), self._look)
+            self._timer = self._loop.call_later(max(0.0, until - monotonic()), self._look)
 
     def leave(self, one: Resting) -> None:
         """It may rest, and is not to be woken."""

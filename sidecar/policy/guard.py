@@ -4,7 +4,7 @@ of its process.
 No more may wait than begin within `wait`: who comes then is refused, who waits is served, and so there is always work.
 
 Who was refused can be refused again only after a rest, as to refuse costs a good part of what serving does, and each
-who asks again at once would take a share of the time. The rests are such that they end one after the other, ten
+who asks again at once would take a share of the time. The rests are such that they end one after the other, sixteen
 requests apart: the more are refused, the longer.
 
 Lag counts as the median of the last three samples, so that one pause of whatever length (a garbage collection, a
@@ -69,13 +69,18 @@ class Guard:
         self.memory = memory
         self._judge()
 
-    def bounds(self, pace: float) -> Bounds:
-        """How many requests may wait to begin, when one begins every `pace` seconds, and what becomes of more."""
+    def bounds(self, pace: float, resting: int) -> Bounds:
+        """How many requests may wait to begin, when one begins every `pace` seconds, and what becomes of more.
+
+        So many connections rest, of those that were refused.
+        """
         self.pace = pace
-        limits = self._limits
+        if not resting:
+            self._rested = 0.0  # there was room, which ended the last of them early
+        limits, wakes = self._limits, not (self.tripped and self.enforced)
         if not limits.wait or limits.mode == "off":
-            return Bounds(sys.maxsize, False, not self.tripped)
-        return Bounds(max(_ALWAYS, int(limits.wait / pace)), self.enforced, not self.tripped)
+            return Bounds(sys.maxsize, False, wakes)
+        return Bounds(max(_ALWAYS, int(limits.wait / pace)), self.enforced, wakes)
 
     def rest(self, now: float) -> float:
         """How long who is refused now is left alone, in seconds."""

@@ -630,6 +630,12 @@ async def late() -> AsyncIterator[Scene]:
         for _ in range(3):
             scene.ways.guard.sampled(0.9, 0)
         yield scene
+        await scene.after(0.2)  # it looks a last time whether somebody rests
+
+
+def unread(scene: Scene) -> bool:
+    """Whether something waits in the one client's socket."""
+    return any(wire.unread for wire in scene.loop.wires.values())
 
 
 async def refused(scene: Scene, request: bytes) -> Client:
@@ -650,9 +656,11 @@ async def test_who_was_refused_is_not_heard_at_once() -> None:
         for number in range(2, 4):
             client.ask(get())
             await scene.quiet()
+            assert unread(scene)
             assert (len(client.answers), len(scene.book.exchanges)) == (number - 1, number - 1)
             await scene.after(0.002)
             assert [answer.status for answer in client.answers] == [503] * number
+            assert not unread(scene)
         await scene.after(0.05)
         assert scene.server.entry.rests.count == 0
 
@@ -673,20 +681,27 @@ async def test_what_was_asked_ahead_waits_too() -> None:
 
 
 @travelling
-async def test_who_was_refused_in_the_middle_of_a_body_rests_after_it() -> None:
-    """A little of it is read past first."""
+async def test_who_takes_his_time_does_not_rest() -> None:
+    """A little of a body is read past first; and so is a client waited for that is slow to take his answer."""
     async with late() as scene:
         client = scene.client()
         client.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
         assert (await client.answer()).status == 503
-        assert scene.server.entry.rests.count == 0
         client.send(b"67890")
         client.ask(get())
         await scene.quiet()
-        assert (len(client.answers), scene.server.entry.rests.count) == (1, 1)
-        await scene.after(0.05)
         assert [answer.status for answer in client.answers] == [503, 503]
         await scene.after(0.05)
+        scene.kernel = 100
+        slow = scene.client()
+        slow.wire.pause_reading()
+        slow.ask(get())
+        await scene.quiet()
+        assert scene.server.entry.rests.count == 0
+        slow.ask(get())
+        slow.wire.resume_reading()
+        await scene.after(0.05)
+        assert [answer.status for answer in slow.answers] == [503, 503]
 
 
 @travelling
@@ -723,16 +738,43 @@ async def test_a_drain_ends_the_rest() -> None:
 
 
 @travelling
-async def test_a_connection_that_rests_is_closed_by_no_drain_with_a_request_on_it() -> None:
-    """Nobody would have told its client."""
+async def test_a_drain_has_none_rest() -> None:
+    """Though he was answered before it began: it would wait for him."""
     async with late() as scene:
-        scene.server.close_when_quiet()
-        client = await refused(scene, get())
+        client = scene.client()
+        client.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
+        assert (await client.answer()).status == 503
+        scene.server.begin_drain()
+        client.send(b"67890")
         client.ask(get())
-        await scene.after(0.05)
+        await scene.quiet()
         assert [answer.status for answer in client.answers] == [503, 503]
-        await scene.after(2.0)
         assert client.ended
+
+
+@travelling
+async def test_a_reset_is_seen_after_a_rest() -> None:
+    """Of a client whose upload waits, unread: it had come with the request that was refused."""
+    hangs = asyncio.Event()
+
+    async def hang(_: Exchange) -> Response:
+        await hangs.wait()
+        raise AssertionError
+
+    async with Scene(hang, policies={"guard": Limits(lag=0.5)}) as scene:
+        for _ in range(3):
+            scene.ways.guard.sampled(0.9, 0)
+        client = scene.client()
+        client.ask(get() + b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n" + b"x" * 200_000)
+        assert (await client.answer()).status == 503
+        for _ in range(3):
+            scene.ways.guard.sampled(0.0, 0)
+        await scene.after(0.5)
+        assert (scene.book.metrics.in_flight, unread(scene)) == (1, True)
+        client.wire.linger = False
+        client.wire.abort()
+        await scene.after(2.0)
+        assert scene.book.reasons == ["overloaded", "client_gone"]
 
 
 @pytest.mark.parametrize("how", ["closed", "reset", "cut"])
@@ -744,6 +786,7 @@ async def test_who_leaves_while_he_rests(how: str) -> None:
         if how == "closed":
             client.wire.close()
         elif how == "reset":
+            client.wire.linger = False
             client.wire.abort()
         else:
             scene.server.cut()
