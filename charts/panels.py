@@ -184,9 +184,12 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         ),
         Panel(
             "Connections",
-            "Open connections, by side.",
+            "Open connections, by side; and those of clients that rest, refused as the sidecar itself was overloaded.",
             "short",
-            (("sum by (side) (sidecar_connections{$CHOSEN})", "{{side}}"),),
+            (
+                ("sum by (side) (sidecar_connections{$CHOSEN})", "{{side}}"),
+                ("sum (sidecar_connections_resting{$CHOSEN})", "resting"),
+            ),
         ),
         Panel(
             "Connections refused",
