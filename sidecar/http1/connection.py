@@ -49,7 +49,6 @@ class ClientConnection:
         "_lingers",
         "_peer",
         "_reading",
-        "_rests",
         "_skipping",
         "_transport",
         "patience",
@@ -72,7 +71,6 @@ class ClientConnection:
         self._lingers = False  # more may come behind what was refused
         self._farewell: Farewell | None = None  # once its last answer is written
         self._reading = True
-        self._rests = False  # is not read from for a while, as its last request was refused
 
     # ── its life
 
@@ -141,7 +139,7 @@ class ClientConnection:
             self._skip(self._skipping, data)
         elif self._farewell is not None:
             self._farewell.heard(monotonic())
-        elif self.patience is not None or self._rests:
+        elif self.patience is not None:
             self._wait_its_turn(data)
         else:
             self._read_head(self._buffer + data, len(self._buffer))
@@ -234,7 +232,7 @@ class ClientConnection:
         if inflow is None or inflow.complete:
             if turn.last:
                 self._say_farewell(now, turn.stream_idle, lingers=self._lingers)
-            elif turn.exchange.rests_until > now and self.patience is None and not self.server.draining:
+            elif turn.exchange.rests_until > now and self.patience is None:
                 self._rest(turn.exchange.rests_until)
             else:
                 self._next(now)
@@ -268,7 +266,6 @@ class ClientConnection:
                 self.set_reading(True)
 
     def _rest(self, until: float) -> None:
-        self._rests = True
         self._reading = False
         set_reading(self._transport, False)
         self._alarm.clear()
@@ -276,7 +273,6 @@ class ClientConnection:
 
     def wake(self) -> None:
         """See `rests.Resting`: read on."""
-        self._rests = False
         self.set_reading(True)
         self._next(monotonic())
 

@@ -37,11 +37,11 @@ _LOOK: Final = 0.1
 _PACE: Final = 0.0001
 _WEIGHT: Final = 0.1
 
-# Told how many seconds pass from one request's beginning to the next, and how many connections rest.
-Judge = Callable[[float, int], Bounds]
+# Told how many seconds pass from one request's beginning to the next, and whether room has just ended all rests.
+Judge = Callable[[float, bool], Bounds]
 
 
-def no_end(_: float, __: int) -> Bounds:
+def no_end(_: float, __: bool) -> Bounds:
     """All may wait."""
     return Bounds(sys.maxsize, False, True)
 
@@ -83,7 +83,7 @@ class Entry:
         self._begun = 0  # in this turn of the loop
         self._last = 0.0  # when a turn went to those who wait, if the one before did
         self._pace = _PACE
-        self._bounds = judge(_PACE, 0)
+        self._bounds = judge(_PACE, False)
         self._alarm = Alarm(loop, self._look)
 
     @property
@@ -134,7 +134,7 @@ class Entry:
         self._look()
 
     def _look(self, _: float = 0.0) -> None:
-        if not self._begun and self.rests.count:
+        if not self._begun:
             self._begun = 1
             self._loop.call_soon(self._next_turn)
 
@@ -148,8 +148,9 @@ class Entry:
         if self._last:
             self._pace += _WEIGHT * ((now - self._last) / MOST - self._pace)
         self._last = now if len(line) >= MOST else 0.0
-        bounds = self._bounds = self._judge(self._pace, self.rests.count)
-        if not line and not crowd and not bounds.wakes:
+        bounds = self._bounds = self._judge(self._pace, False)
+        has_room = bounds.wakes and not self._ahead
+        if not line and not crowd and not has_room:
             self._begun = 0
             self._alarm.set(now + _LOOK)
             return
@@ -163,9 +164,10 @@ class Entry:
         for _ in range(min(MOST, len(crowd))):
             entrant, since = crowd.popitem(last=False)
             entrant.begin(now - since, True)
-        if served < MOST and bounds.wakes and not crowd and self.rests.count:
+        if has_room and served < MOST and not crowd and self.rests.count:
             self.rests.end(MOST - served)
-            self._bounds = self._judge(self._pace, self.rests.count)
+            if not self.rests.count:
+                self._bounds = self._judge(self._pace, True)
 
     def __repr__(self) -> str:
         return f"<Entry {len(self._line)} of {self._bounds.longest} wait, {len(self._crowd)} too many>"

@@ -45,7 +45,7 @@ class Rests:
         """Have it woken then. Those that came earlier have earlier ends."""
         self._until[one] = until
         if self._timer is None:
-            self._timer = self._loop.call_later(max(0.0, until - monotonic()), self._look)
+            self._timer = self._loop.call_later(until - monotonic(), self._look)
 
     def leave(self, one: Resting) -> None:
         """It may rest, and is not to be woken."""

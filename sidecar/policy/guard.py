@@ -69,14 +69,14 @@ class Guard:
         self.memory = memory
         self._judge()
 
-    def bounds(self, pace: float, resting: int) -> Bounds:
+    def bounds(self, pace: float, all_woken: bool) -> Bounds:
         """How many requests may wait to begin, when one begins every `pace` seconds, and what becomes of more.
 
-        So many connections rest, of those that were refused.
+        `all_woken` says that there was room, which ended all rests.
         """
         self.pace = pace
-        if not resting:
-            self._rested = 0.0  # there was room, which ended the last of them early
+        if all_woken:
+            self._rested = 0.0
         limits, wakes = self._limits, not (self.tripped and self.enforced)
         if not limits.wait or limits.mode == "off":
             return Bounds(sys.maxsize, False, wakes)

@@ -24,7 +24,7 @@ from sidecar.layers.gatekeeper import Gatekeeper
 from sidecar.layers.shed import guard, shed
 from sidecar.policy.adaptive import AdaptiveLimit
 from sidecar.policy.guard import Guard
-from sidecar.settings import Concurrency
+from sidecar.settings import Concurrency, Timeouts
 from sidecar.settings import Guard as Limits
 from tests.flow.scene import OK, Client, Scene
 from tests.flow.virtual import VirtualLoop, travel, travelling
@@ -624,9 +624,10 @@ async def test_an_overloaded_sidecar_refuses_nine_in_ten(mode: Any) -> None:
 
 
 @asynccontextmanager
-async def late() -> AsyncIterator[Scene]:
+async def late(keep_alive: float = 75.0) -> AsyncIterator[Scene]:
     """A sidecar that is late: it refuses, and no rest ends early."""
-    async with Scene(fine, policies={"guard": Limits(lag=0.5)}) as scene:
+    timeouts = Timeouts(startup=0.0, keep_alive=keep_alive)
+    async with Scene(fine, timeouts=timeouts, policies={"guard": Limits(lag=0.5)}) as scene:
         for _ in range(3):
             scene.ways.guard.sampled(0.9, 0)
         yield scene
@@ -738,21 +739,6 @@ async def test_a_drain_ends_the_rest() -> None:
 
 
 @travelling
-async def test_a_drain_has_none_rest() -> None:
-    """Though he was answered before it began: it would wait for him."""
-    async with late() as scene:
-        client = scene.client()
-        client.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
-        assert (await client.answer()).status == 503
-        scene.server.begin_drain()
-        client.send(b"67890")
-        client.ask(get())
-        await scene.quiet()
-        assert [answer.status for answer in client.answers] == [503, 503]
-        assert client.ended
-
-
-@travelling
 async def test_a_reset_is_seen_after_a_rest() -> None:
     """Of a client whose upload waits, unread: it had come with the request that was refused."""
     hangs = asyncio.Event()
@@ -806,8 +792,8 @@ async def test_who_is_closed_on_does_not_rest() -> None:
 
 @travelling
 async def test_the_more_are_refused_the_longer_they_rest() -> None:
-    """And they are told so."""
-    async with late() as scene:
+    """And they are told so. No rest is idleness."""
+    async with late(keep_alive=1.0) as scene:
         clients = [scene.client() for _ in range(1000)]
         for client in clients:
             client.ask(get())
@@ -815,7 +801,28 @@ async def test_the_more_are_refused_the_longer_they_rest() -> None:
         told = [client.answers[0].headers.get(b"retry-after") for client in clients]
         assert sorted({int(after) for after in told if after is not None}) == [1, 2]
         assert told.count(None) == 100
-        await scene.after(1.0)
+        await scene.after(1.2)
         assert 0 < scene.server.entry.rests.count < 900
+        assert not clients[-2].ended
         await scene.after(1.0)
         assert scene.server.entry.rests.count == 0
+        assert not clients[-2].ended
+
+
+@travelling
+async def test_who_asks_ahead_and_is_refused_rests_too() -> None:
+    """Though the line is empty: the slow lane, where he was to wait, is not."""
+    async with Scene(fine, policies={"guard": Limits(wait=1e-9)}) as scene:
+        clients = [scene.client() for _ in range(1000)]
+        for client in clients:
+            client.stays = True
+            client.sent += ["GET"] * 20
+            client.send(get() * 20)
+        most = 0
+        for _ in range(2000):
+            await asyncio.sleep(0)
+            most = max(most, scene.server.entry.rests.count)
+        assert most > 500
+        refused = scene.book.reasons.count("overloaded")
+        assert 0 < refused <= 1000
+        await scene.after(10.0)

@@ -77,19 +77,19 @@ def test_no_more_may_wait_than_begin_in_time() -> None:
     """By how fast they begin; some hundred always may, so that a slow start is not taken for overload."""
     guard = Guard(Limits(wait=0.1))
 
-    assert [guard.bounds(pace, 0)[:2] for pace in (0.00005, 0.0001, 0.01)] == [
+    assert [guard.bounds(pace, False)[:2] for pace in (0.00005, 0.0001, 0.01)] == [
         (2000, True),
         (1000, True),
         (256, True),
     ]
     for unlimited in (Limits(wait=0.0), Limits(wait=0.1, mode="off")):
-        assert Guard(unlimited).bounds(1.0, 0)[:2] == (sys.maxsize, False)
+        assert Guard(unlimited).bounds(1.0, False)[:2] == (sys.maxsize, False)
 
 
 def test_who_is_refused_rests() -> None:
     """One rest ends after the other, so many requests apart that refusals take a small share of the time."""
     guard = Guard(Limits(wait=0.1))
-    guard.bounds(0.0001, 0)
+    guard.bounds(0.0001, False)
     apart = 16 * 0.0001
 
     assert [guard.rest(50.0) for _ in range(3)] == pytest.approx([apart, 2 * apart, 3 * apart])
@@ -97,9 +97,9 @@ def test_who_is_refused_rests() -> None:
     assert guard.rest(60.0) == pytest.approx(apart), "all have ended long ago"
     assert max(guard.rest(60.0) for _ in range(10_000)) == pytest.approx(5.0)
     assert guard.rest(61.0) == pytest.approx(4.0 + apart)
-    guard.bounds(0.0001, 1)
+    guard.bounds(0.0001, False)
     assert guard.rest(61.0) == pytest.approx(4.0 + 2 * apart)
-    guard.bounds(0.0001, 0)
+    guard.bounds(0.0001, True)
     assert guard.rest(61.0) == pytest.approx(apart), "room ended all rests"
 
 
@@ -107,15 +107,15 @@ def test_who_is_refused_rests() -> None:
 def test_room_in_line_ends_no_rest_while_it_is_tripped(limits: Limits) -> None:
     """Late, it needs the rest, however few wait."""
     guard = Guard(limits)
-    assert guard.bounds(0.0001, 0).wakes
+    assert guard.bounds(0.0001, False).wakes
     late(guard, 1.0, 1.0)
-    assert not guard.bounds(0.0001, 0).wakes
+    assert not guard.bounds(0.0001, False).wakes
     guard.change(Limits(lag=0.5, mode="off"))
-    assert guard.bounds(0.0001, 0).wakes, "nobody is refused any more"
+    assert guard.bounds(0.0001, False).wakes, "nobody is refused any more"
     guard.change(limits)
-    assert not guard.bounds(0.0001, 0).wakes
+    assert not guard.bounds(0.0001, False).wakes
     late(guard, 0.0, 0.0)
-    assert guard.bounds(0.0001, 0).wakes
+    assert guard.bounds(0.0001, False).wakes
 
 
 def test_who_came_when_too_many_waited_is_refused() -> None:
@@ -143,7 +143,7 @@ def test_it_says_how_it_stands(lag: float, state: str) -> None:
     """With the numbers that decided."""
     guard = Guard(Limits(lag=0.5, wait=0.1, memory=100 * MB))
     late(guard, lag, lag, memory=MB)
-    guard.bounds(0.00005, 0)
+    guard.bounds(0.00005, False)
 
     assert repr(guard) == f"<Guard {state}, lag {lag * 1e3:.0f} ms, memory {MB}>"
     assert guard.status() == {
