@@ -266,6 +266,7 @@ class ClientConnection:
                 self.set_reading(True)
 
     def _rest(self, until: float) -> None:
+        # Without the look for a reset that `set_reading` sets a timer for: no rest is long.
         self._reading = False
         set_reading(self._transport, False)
         self._alarm.clear()

@@ -108,9 +108,9 @@ class Http1Server:
 
     def left(self, connection: ClientConnection, peer: Peer) -> None:
         """A connection is closed."""
-        self.entry.rests.leave(connection)
         if connection in self.connections:
             self.connections.discard(connection)
+            self.entry.rests.leave(connection)
             self._limits.leave(_one_client(peer))
 
     def new_exchange(self, request: Request, peer: Peer, timer: Timer, started: float) -> Exchange:

@@ -53,11 +53,11 @@ def guard(state: Guard, count: Count, shadow: Shadow, call: Handler) -> Handler:
 
 def _ask(state: Guard, exchange: Exchange, count: Count, shadow: Shadow) -> None:
     """Raises SidecarError, unless it may pass."""
+    now, facts = monotonic(), state.facts
     if state.admit(exchange.crowded):
         count(ADMITTED)
-        exchange.notes.append((monotonic(), _GUARD, ADMITTED, state.facts))
+        exchange.notes.append((now, _GUARD, ADMITTED, facts))
         return
-    now, facts = monotonic(), state.facts
     exchange.notes.append((now, _GUARD, VERDICTS[state.enforced], facts))
     if state.enforced:
         count(REFUSED)

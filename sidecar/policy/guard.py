@@ -3,9 +3,9 @@ of its process.
 
 No more may wait than begin within `wait`: who comes then is refused, who waits is served, and so there is always work.
 
-Who was refused can be refused again only after a rest, as to refuse costs a good part of what serving does, and each
-who asks again at once would take a share of the time. The rests are such that they end one after the other, sixteen
-requests apart: the more are refused, the longer.
+Who was refused can be refused again only after a rest, as to refuse costs nearly what serving does, and each who asks
+again at once would take a share of the time. The rests are such that they end one after the other, sixteen requests
+apart: the more are refused, the longer.
 
 Lag counts as the median of the last three samples, so that one pause of whatever length (a garbage collection, a
 stopped container) refuses nobody. It begins above the limit and ends below half of it, memory at 95 % of it: else the

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, Self, cast
 import h11
 
 from sidecar.address import UpstreamAddress
-from sidecar.exchange import Exchange, Handler, Outcome
+from sidecar.exchange import Exchange, FixedBody, Handler, Outcome, Response
+from sidecar.headers import Headers
 from sidecar.http1.idle import IdleLimit
 from sidecar.http1.pool import Pool
 from sidecar.http1.server import Http1Server
@@ -33,6 +34,11 @@ from tests.flow.virtual import VirtualLoop, Wire, join
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+async def fine(_: Exchange) -> Response:
+    """All that is behind the stack, if it answers at once."""
+    return Response(200, b"OK", Headers(b"Content-Length: 2\r\n"), FixedBody(b"ok"))
 
 
 def post(body: bytes, *lines: bytes) -> bytes:

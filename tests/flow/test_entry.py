@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from sidecar.exchange import Exchange, FixedBody, Response
-from sidecar.headers import Headers
+from sidecar.exchange import Exchange, Response
 from sidecar.http1.entry import MOST
-from tests.flow.scene import Scene
+from tests.flow.scene import Scene, fine
 from tests.flow.virtual import travelling
 
 _REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 _MANY = 12 * MOST  # so many that some still wait when the news of their leaving has come
-
-
-async def fine(_: Exchange) -> Response:
-    """An answer at once."""
-    return Response(200, b"OK", Headers(b"Content-Length: 2\r\n"), FixedBody(b"ok"))
 
 
 @travelling

@@ -26,7 +26,7 @@ from sidecar.policy.adaptive import AdaptiveLimit
 from sidecar.policy.guard import Guard
 from sidecar.settings import Concurrency, Timeouts
 from sidecar.settings import Guard as Limits
-from tests.flow.scene import OK, Client, Scene
+from tests.flow.scene import OK, Client, Scene, fine
 from tests.flow.virtual import VirtualLoop, travel, travelling
 
 
@@ -589,11 +589,6 @@ async def interleave(acts: list[tuple[str, int]], settings: Concurrency) -> None
 # ── the sidecar's own overload
 
 
-async def fine(_: Exchange) -> Response:
-    """An upstream."""
-    return Response(200, b"OK", Headers(b"Content-Length: 2\r\n"), FixedBody(b"ok"))
-
-
 @pytest.mark.parametrize("mode", ["enforce", "shadow"])
 @travelling
 async def test_an_overloaded_sidecar_refuses_nine_in_ten(mode: Any) -> None:
@@ -623,13 +618,18 @@ async def test_an_overloaded_sidecar_refuses_nine_in_ten(mode: Any) -> None:
         assert len(shadows) == (0 if mode == "enforce" else 10)
 
 
+def lag(scene: Scene, seconds: float) -> None:
+    """The loop has been late by so much for a while."""
+    for _ in range(3):
+        scene.ways.guard.sampled(seconds, 0)
+
+
 @asynccontextmanager
-async def late(keep_alive: float = 75.0) -> AsyncIterator[Scene]:
+async def late(upstream: Handler = fine, keep_alive: float = 75.0) -> AsyncIterator[Scene]:
     """A sidecar that is late: it refuses, and no rest ends early."""
     timeouts = Timeouts(startup=0.0, keep_alive=keep_alive)
-    async with Scene(fine, timeouts=timeouts, policies={"guard": Limits(lag=0.5)}) as scene:
-        for _ in range(3):
-            scene.ways.guard.sampled(0.9, 0)
+    async with Scene(upstream, timeouts=timeouts, policies={"guard": Limits(lag=0.5)}) as scene:
+        lag(scene, 0.9)
         yield scene
         await scene.after(0.2)  # it looks a last time whether somebody rests
 
@@ -712,8 +712,7 @@ async def test_room_ends_the_rest() -> None:
         client = await refused(scene, get())
         client.ask(get())
         await scene.quiet()
-        for _ in range(3):
-            scene.ways.guard.sampled(0.0, 0)
+        lag(scene, 0.0)
         other = scene.client()
         other.ask(get())
 
@@ -747,14 +746,11 @@ async def test_a_reset_is_seen_after_a_rest() -> None:
         await hangs.wait()
         raise AssertionError
 
-    async with Scene(hang, policies={"guard": Limits(lag=0.5)}) as scene:
-        for _ in range(3):
-            scene.ways.guard.sampled(0.9, 0)
+    async with late(hang) as scene:
         client = scene.client()
         client.ask(get() + b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n" + b"x" * 200_000)
         assert (await client.answer()).status == 503
-        for _ in range(3):
-            scene.ways.guard.sampled(0.0, 0)
+        lag(scene, 0.0)
         await scene.after(0.5)
         assert (scene.book.metrics.in_flight, unread(scene)) == (1, True)
         client.wire.linger = False

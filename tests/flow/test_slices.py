@@ -16,7 +16,7 @@ from sidecar.headers import Headers
 from sidecar.http1.lane import Lane
 from sidecar.http1.turn import Turn
 from sidecar.settings import Http
-from tests.flow.scene import GET, OK, Client, Far, Scene
+from tests.flow.scene import GET, OK, Client, Far, Scene, fine
 from tests.flow.virtual import travelling
 from tests.http1.support import unchunked
 
@@ -86,11 +86,6 @@ async def gone(scene: Scene, client: Client) -> None:
     await until(lambda: client.wire.peer.lost)
 
 
-async def told(_: Exchange) -> Response:
-    """An answer at once."""
-    return Response(200, b"OK", Headers(b"Content-Length: 2\r\n"), FixedBody(b"ok"))
-
-
 # ── requests
 
 
@@ -120,7 +115,7 @@ async def test_such_a_request_that_came_before_its_turn() -> None:
 
     async def wait(_: Exchange) -> Response:
         await go_on.wait()
-        return await told(_)
+        return await fine(_)
 
     async with Scene(wait, kernel=KERNEL) as scene:
         client = scene.client()
@@ -221,7 +216,7 @@ async def test_a_client_that_ends_behind_its_body() -> None:
 @travelling
 async def test_a_request_that_is_answered_while_it_is_behind(leaves: str, crowded: bool) -> None:
     """The answer is the connection's last, as the rest is not looked at; nothing is done for it once that is gone."""
-    async with Scene(told, kernel=KERNEL) as scene:
+    async with Scene(fine, kernel=KERNEL) as scene:
         if crowded:
             crowd(scene.server.entry.lane)
         client = scene.client()
@@ -457,7 +452,7 @@ async def test_who_leaves_while_his_next_request_waits_in_the_lane(ahead: bytes)
 
     async def count(exchange: Exchange) -> Response:
         served.append(exchange.request.target)
-        return await told(exchange)
+        return await fine(exchange)
 
     async with Scene(count, kernel=KERNEL) as scene:
         crowd(scene.server.entry.lane)
@@ -480,7 +475,7 @@ async def test_who_leaves_while_his_next_request_waits_in_the_lane(ahead: bytes)
 @travelling
 async def test_a_flood_of_those_who_say_nonsense_and_leave() -> None:
     """Whoever asks ahead does not wait for them."""
-    async with Scene(told) as scene:
+    async with Scene(fine) as scene:
         crowd(scene.server.entry.lane, 400)  # so that they come before their turn
         for _ in range(1000):
             scene.client().send(b"nonsense\r\n\r\n")
@@ -501,7 +496,7 @@ async def test_a_flood_of_those_who_say_nonsense_and_leave() -> None:
 @travelling
 async def test_a_drain_while_one_waits_in_the_lane() -> None:
     """He is answered, and that is his connection's last."""
-    async with Scene(told) as scene:
+    async with Scene(fine) as scene:
         crowd(scene.server.entry.lane)
         client = scene.client()
         for _ in range(3):
@@ -520,7 +515,7 @@ async def test_a_drain_while_one_waits_in_the_lane() -> None:
 @travelling
 async def test_a_cut_while_some_wait_in_the_lane() -> None:
     """Each is counted as cut, once."""
-    async with Scene(told, kernel=KERNEL) as scene:
+    async with Scene(fine, kernel=KERNEL) as scene:
         crowd(scene.server.entry.lane)
         asks, sends = scene.client(), scene.client()
         asks.send(GET * 2)

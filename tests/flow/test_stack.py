@@ -12,7 +12,7 @@ from sidecar.errors import CONNECT_FAILED, REASONS, STALE_CONNECTION, Reason, Si
 from sidecar.exchange import Body, Exchange, FixedBody, Handler, Response, Sink
 from sidecar.headers import Headers
 from sidecar.stack import compose
-from tests.flow.scene import GET, Scene
+from tests.flow.scene import GET, Scene, fine
 from tests.flow.virtual import travelling
 
 
@@ -23,11 +23,6 @@ def failing(error: Exception) -> Handler:
         raise error
 
     return handler
-
-
-async def fine(exchange: Exchange) -> Response:
-    """An upstream that answers at once."""
-    return Response(200, b"OK", Headers(b"Content-Length: 2\r\n"), FixedBody(b"ok"))
 
 
 @pytest.mark.parametrize("reason", REASONS, ids=[reason.token for reason in REASONS])

@@ -34,7 +34,6 @@ async def test_each_rests_for_its_time() -> None:
     """In the order in which they came, never too early; those that end within a moment of each other end together."""
     loop = cast(VirtualLoop, asyncio.get_running_loop())
     rests, began = Rests(loop), asyncio.get_running_loop().time()
-    some(rests, [])
     ends = [0.5, 0.501, 0.502, 0.6, 2.0]
     _, woken = some(rests, ends)
     assert repr(rests) == "<Rests of 5>"

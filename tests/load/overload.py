@@ -16,7 +16,7 @@ what is the proxy's doing.
 What the end costs, when two thousand connections are cut at once, is not part of it: a tenth of a second.
 
 A connection has one request in flight. One that is due while all connections wait for answers waits at its client,
-"unsent". To refuse costs a good part of what serving does, so no proxy that answers every request at once can keep its
+"unsent". To refuse costs nearly what serving does, so no proxy that answers every request at once can keep its
 goodput at three times its load. This one refuses at once, and does not read from that connection for a second or two:
 who asks again on it meanwhile waits, and the slowest hundredth of the refused are of those.
 """

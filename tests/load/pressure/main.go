@@ -274,6 +274,7 @@ func (l *load) again(i int) {
 		}
 	}
 	l.first, l.n = 0, copy(l.idle, idle)
+	l.told = slices.DeleteFunc(l.told, func(p pause) bool { return p.i == i })
 	l.connect(i)
 }
 
